@@ -1,0 +1,57 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// The packet path is single-threaded by construction, and debug builds and every test still check exclusivity.
+/// In release builds a dynamic check on each access to a core's state costs more than the work it guards.
+let unchecked: [SwiftSetting] = [
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
+]
+
+let examples = ["EchoServer", "EchoClient", "HTTPServer", "TCPProxy", "ChatServer"]
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .library(name: "Martlet", targets: ["Martlet"]),
+        .library(name: "MartletStack", targets: ["MartletStack"]),
+        .library(name: "MartletSimulation", targets: ["MartletSimulation"]),
+        .executable(name: "martlet", targets: ["MartletTool"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    ],
+    targets: [
+        .target(name: "CMartlet", linkerSettings: [.linkedLibrary("uring")]),
+        .target(name: "MartletStack", swiftSettings: strict + unchecked),
+        .target(
+            name: "Martlet",
+            dependencies: ["CMartlet", "MartletStack", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: strict + unchecked),
+        .target(name: "MartletSimulation", dependencies: ["Martlet", "MartletStack"], swiftSettings: strict),
+        .executableTarget(
+            name: "MartletTool",
+            dependencies: ["Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: strict),
+        .testTarget(name: "MartletStackTests", dependencies: ["MartletStack"], swiftSettings: strict),
+        .testTarget(
+            name: "MartletTests", dependencies: ["Martlet", "MartletStack", "MartletSimulation", "CMartlet"],
+            swiftSettings: strict),
+    ]
+        + examples.map { name in
+            .executableTarget(
+                name: name,
+                dependencies: ["Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+                path: "Examples", sources: ["\(name).swift"], swiftSettings: [.swiftLanguageMode(.v6)])
+        }
+)

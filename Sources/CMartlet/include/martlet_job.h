@@ -1,0 +1,28 @@
+// The two words that the Swift runtime reserves in each job for the executor that holds it
+// (swift/ExecutorImpl.h, SwiftJob::schedulerPrivate): they make a queue of jobs intrusive, so enqueueing allocates nothing.
+#pragma once
+
+#include <stdint.h>
+
+typedef struct {
+    const void *metadata;
+    uintptr_t reference_counts;
+    void *scheduler_private[2];
+} martlet_job;
+
+static inline void *martlet_job_next(const void *job) {
+    return ((const martlet_job *)job)->scheduler_private[0];
+}
+
+static inline void martlet_job_set_next(void *job, void *next) {
+    ((martlet_job *)job)->scheduler_private[0] = next;
+}
+
+/// Which executor the job was enqueued on: the runtime wants to be told the same one when the job runs.
+static inline uintptr_t martlet_job_tag(const void *job) {
+    return (uintptr_t)((const martlet_job *)job)->scheduler_private[1];
+}
+
+static inline void martlet_job_set_tag(void *job, uintptr_t tag) {
+    ((martlet_job *)job)->scheduler_private[1] = (void *)tag;
+}

@@ -1,0 +1,104 @@
+// What a program asks of one core.
+
+internal import CMartlet
+internal import MartletStack
+
+extension Core {
+    /// Suspends the calling task for at least `duration`, to about a microsecond, on the core's own timers.
+    ///
+    /// - Throws: ``NetworkError/cancelled``.
+    public nonisolated(nonsending) func sleep(for duration: Duration) async throws(NetworkError) {
+        let until = deadline(within: duration)
+        guard isCurrent else { return try await isolation.sleep(self, until: until) }
+        try await sleep(until: until)
+    }
+
+    /// Connects from this core. See ``Runtime/withConnection(to:options:within:_:)``.
+    public func withConnection<R: Sendable>(
+        to address: SocketAddress, options: ConnectionOptions = .init(), within timeout: Duration? = nil,
+        _ body: @Sendable (TCPConnection) async throws -> R
+    ) async throws -> R {
+        let deadline = deadline(within: timeout)
+        return try await onCore {
+            let connection = try await connect(to: [address], options: options, deadline: deadline)
+            return try await use(connection, body)
+        }
+    }
+
+    /// Connects from this core to a host by name. See ``Runtime/withConnection(to:port:options:within:_:)``.
+    public func withConnection<R: Sendable>(
+        to host: String, port: UInt16, options: ConnectionOptions = .init(), within timeout: Duration? = nil,
+        _ body: @Sendable (TCPConnection) async throws -> R
+    ) async throws -> R {
+        let deadline = deadline(within: timeout)
+        return try await onCore {
+            let addresses = try await resolve(host, port: port, deadline: deadline)
+            let connection = try await connect(to: addresses, options: options, deadline: deadline)
+            return try await use(connection, body)
+        }
+    }
+
+    /// Runs `body` on the core's thread.
+    private func onCore<R: Sendable>(_ body: () async throws -> R) async throws -> R {
+        if isCurrent { return try await body() }
+        return try await withTaskExecutorPreference(taskExecutor) { try await body() }
+    }
+
+    /// Runs `body` with a connection and closes it, with one cancellation handler for all of it.
+    private func use<R: Sendable>(
+        _ connection: TCPConnection, _ body: @Sendable (TCPConnection) async throws -> R
+    ) async throws -> R {
+        let slot = connection.handle.slot
+        let scope = TaskScope()
+        scope.task = currentTaskIdentity
+        transport.sockets[slot].ownerTask = scope.task
+        unsafe transport.sockets[slot].scope = .passUnretained(scope)
+        defer { unsafe transport.sockets[slot].scope = nil }
+        do {
+            let result = try await withTaskCancellationHandler {
+                try await body(connection)
+            } onCancel: {
+                inbox.push(Message(.cancelScope(scope)))
+            }
+            transport.close(slot)
+            return result
+        } catch {
+            transport.abort(slot)
+            throw error
+        }
+    }
+
+    /// Puts a listening socket to work for `serve`.
+    func listen(_ socket: ListeningSocket, policy: Policy, pool: HandlerPool) throws(NetworkError) -> Int32 {
+        if isShuttingDown {
+            _ = martlet_close(socket.descriptor)
+            throw .shuttingDown
+        }
+        return try transport.listen(
+            descriptor: socket.descriptor, address: socket.address, policy: policy, acceptor: .handlers(pool))
+    }
+
+    func beginShutdown() {
+        isShuttingDown = true
+        for slot in transport.listeners.keys { transport.closeListener(slot, drain: true) }
+    }
+
+    func snapshot() -> CoreCounters {
+        var snapshot = counters
+        snapshot.open = transport.sockets.inUse
+        snapshot.receiveBuffersReplaced = transport.slabs.replaced
+        snapshot.sendBuffersExhausted = transport.segments.exhausted
+        snapshot.completionQueueOverflows = transport.driver.overflows
+        return snapshot
+    }
+}
+
+extension CoreIsolation {
+    func sleep(_ core: Core, until deadline: Int64) async throws(NetworkError) { try await core.sleep(until: deadline) }
+
+    func beginShutdown(_ core: Core) { core.beginShutdown() }
+
+    func acceptedConnections(_ core: Core) -> Int { core.transport.acceptedConnections }
+
+    func counters(_ core: Core) -> CoreCounters { core.snapshot() }
+}

@@ -1,0 +1,236 @@
+// The handle of a connection. Every call runs on the connection's core: at once if the caller is there already, which
+// handlers are, and by one hop otherwise. Bytes that are there are returned and room that is there is taken without
+// suspending.
+
+
+/// One TCP (or Unix-domain stream) connection.
+///
+/// A connection is an `AsyncSequence` of ``Bytes``, each element all that one wake-up brought. It ends at the peer's FIN;
+/// sending stays possible after that. One task may receive while others send. Copies are handles of the same connection: when
+/// the last is dropped, the connection is closed as by ``close(within:)``, without waiting.
+///
+/// Every waiting call can be cancelled, and most take a deadline. Either makes that one call throw and leaves the connection
+/// as it was; no received byte is lost.
+public struct TCPConnection: Sendable {
+    let handle: ConnectionHandle
+
+    /// The core that the connection lives on.
+    public var core: Core { handle.core }
+
+    // MARK: Receiving
+
+    /// The next bytes, or nil when the peer has finished (FIN).
+    ///
+    /// Only one task may receive at a time: a second one at the same time is a bug in the program and traps.
+    /// - Parameter timeout: how long to wait, from now. Nil waits for ever.
+    /// - Throws: ``NetworkError/deadlineExceeded``, ``NetworkError/cancelled``, ``NetworkError/reset``,
+    ///   ``NetworkError/idleTimeout``, ``NetworkError/closed`` after closing on this side.
+    public nonisolated(nonsending) func receive(within timeout: Duration? = nil) async throws(NetworkError) -> Bytes? {
+        let core = handle.core
+        guard core.isCurrent else { return try await core.isolation.receive(handle, within: timeout) }
+        if !Task.isCancelled {
+            switch core.transport.takeReceived(handle.slot) {
+            case .bytes(let bytes): return bytes
+            case .finished: return nil
+            case .failed(let error): throw error
+            case .nothing: break
+            }
+        }
+        return try await core.awaitBytes(handle.slot, deadline: core.deadline(within: timeout))
+    }
+
+    /// Lets `body` see received bytes where they lie, without copying, and consume as many as it likes from the front.
+    ///
+    /// What is not consumed stays and is seen again. `body` is not called at the peer's FIN.
+    /// - Parameter body: is given at least one byte and returns how many it has consumed.
+    /// - Returns: false when the peer has finished (FIN), otherwise true.
+    /// - Throws: what ``receive(within:)`` throws.
+    public nonisolated(nonsending) func receive(
+        within timeout: Duration? = nil, _ body: (RawSpan) -> Int
+    ) async throws(NetworkError) -> Bool {
+        let core = handle.core
+        guard core.isCurrent else {
+            // `body` stays on the caller's side: it sees the bytes there, and the core hears what was consumed.
+            guard let bytes = try await core.isolation.peek(handle, within: timeout) else { return false }
+            let count = body(bytes.bytes)
+            precondition(count >= 0 && count <= bytes.count, "consumed \(count) of \(bytes.count) bytes")
+            await core.isolation.consume(handle, count)
+            return true
+        }
+        if !Task.isCancelled, core.transport.withReceived(handle.slot, body) { return true }
+        return try await core.awaitBytes(handle.slot, deadline: core.deadline(within: timeout), body)
+    }
+
+    // MARK: Sending
+
+    /// Queues bytes for sending, and returns when all of them are queued. Bytes of several tasks are never mixed within one
+    /// call.
+    ///
+    /// Suspends only while the connection's send queue is full (``ConnectionOptions/sendLimit``). What was queued is sent
+    /// even if the connection is closed right after. If the call throws because of its deadline or a cancellation, a first
+    /// part of the bytes may have been queued already.
+    /// - Parameter timeout: how long to wait for room, from now. Nil waits for ever.
+    /// - Throws: ``NetworkError/deadlineExceeded``, ``NetworkError/cancelled``, ``NetworkError/reset``,
+    ///   ``NetworkError/writeTimeout``, ``NetworkError/closed`` after closing or finishing on this side.
+    public nonisolated(nonsending) func send(_ bytes: Bytes, within timeout: Duration? = nil) async throws(NetworkError) {
+        let core = handle.core
+        guard core.isCurrent else { return try await core.isolation.send(handle, bytes, within: timeout) }
+        let sent = try core.trySend(handle.slot, bytes)
+        if sent == bytes.count { return }
+        try await core.sendRest(handle.slot, bytes, from: sent, deadline: core.deadline(within: timeout))
+    }
+
+    /// Queues the UTF-8 of a string. See ``send(_:within:)-(Bytes,_)``.
+    public nonisolated(nonsending) func send(_ string: String, within timeout: Duration? = nil) async throws(NetworkError) {
+        try await send(Bytes(string), within: timeout)
+    }
+
+    /// Queues a collection of bytes. See ``send(_:within:)-(Bytes,_)``.
+    public nonisolated(nonsending) func send(
+        _ bytes: some Collection<UInt8> & Sendable, within timeout: Duration? = nil
+    ) async throws(NetworkError) {
+        try await send(Bytes(bytes), within: timeout)
+    }
+
+    /// Queues several runs of bytes in order, as one. See ``send(_:within:)-(Bytes,_)``.
+    public nonisolated(nonsending) func send(
+        contentsOf runs: some Sequence<Bytes> & Sendable, within timeout: Duration? = nil
+    ) async throws(NetworkError) {
+        let core = handle.core
+        guard core.isCurrent else { return try await core.isolation.send(handle, contentsOf: Array(runs), within: timeout) }
+        try await core.sendAll(handle.slot, Array(runs), deadline: core.deadline(within: timeout))
+    }
+
+    /// Lets `body` write up to `capacity` bytes straight into the connection's send queue.
+    ///
+    /// - Parameters:
+    ///   - capacity: bytes of room that `body` gets, 1 … 16,384. Suspends until there are so many.
+    ///   - body: appends to the span; what it has appended is queued when it returns, and nothing if it throws.
+    /// - Returns: the bytes written.
+    /// - Throws: what ``send(_:within:)-(Bytes,_)`` throws.
+    @discardableResult
+    public nonisolated(nonsending) func send(
+        upTo capacity: Int, within timeout: Duration? = nil, _ body: (inout OutputRawSpan) -> Void
+    ) async throws(NetworkError) -> Int {
+        precondition((1...Int(SegmentPool.bufferCapacity)).contains(capacity), "send(upTo:) takes 1 … 16,384 bytes")
+        let core = handle.core
+        guard core.isCurrent else {
+            let bytes = Bytes(capacity: capacity, body)
+            try await core.isolation.send(handle, bytes, within: timeout)
+            return bytes.count
+        }
+        return try await core.sendInPlace(handle.slot, capacity, deadline: core.deadline(within: timeout), body)
+    }
+
+    /// Waits until the peer has acknowledged all that was sent (for Unix-domain sockets: until the kernel has it).
+    ///
+    /// - Throws: what ``send(_:within:)-(Bytes,_)`` throws.
+    public nonisolated(nonsending) func flush(within timeout: Duration? = nil) async throws(NetworkError) {
+        let core = handle.core
+        guard core.isCurrent else { return try await core.isolation.flush(handle, within: timeout) }
+        try await core.flush(handle.slot, deadline: core.deadline(within: timeout))
+    }
+
+    // MARK: Ending
+
+    /// Sends FIN after what is queued: no more will be sent. Receiving goes on. Does not wait.
+    ///
+    /// - Throws: ``NetworkError/reset`` or ``NetworkError/closed`` if the connection is gone already.
+    public nonisolated(nonsending) func finish() async throws(NetworkError) {
+        let core = handle.core
+        guard core.isCurrent else { return try await core.isolation.finish(handle) }
+        try core.transport.finish(handle.slot)
+    }
+
+    /// Sends what is queued, then FIN, and returns when the peer has acknowledged both. Received bytes that nobody read make it
+    /// a reset (RFC 1122 §4.2.2.13). The connection cannot be used afterwards.
+    ///
+    /// If the call is cancelled or passes its deadline it throws, and the closing goes on without it, within
+    /// ``ConnectionOptions/closeTimeout``.
+    /// - Throws: ``NetworkError/reset`` if the peer reset the connection instead, ``NetworkError/deadlineExceeded``,
+    ///   ``NetworkError/cancelled``, ``NetworkError/writeTimeout``.
+    public nonisolated(nonsending) func close(within timeout: Duration? = nil) async throws(NetworkError) {
+        let core = handle.core
+        guard core.isCurrent else { return try await core.isolation.close(handle, within: timeout) }
+        try await core.close(handle.slot, deadline: core.deadline(within: timeout))
+    }
+
+    /// Resets the connection (RST) and drops what was queued. Waiting operations throw ``NetworkError/closed``. Does not wait.
+    public nonisolated(nonsending) func abort() async {
+        let core = handle.core
+        guard core.isCurrent else { return await core.isolation.abort(handle) }
+        core.transport.abort(handle.slot)
+    }
+
+    // MARK: Knowing
+
+    /// This side's address, or nil if the connection is gone.
+    public var local: SocketAddress? {
+        get async {
+            let core = handle.core
+            guard core.isCurrent else { return await core.isolation.address(handle, local: true) }
+            return core.address(handle.slot, local: true)
+        }
+    }
+
+    /// The peer's address, or nil if the connection is gone.
+    public var peer: SocketAddress? {
+        get async {
+            let core = handle.core
+            guard core.isCurrent else { return await core.isolation.address(handle, local: false) }
+            return core.address(handle.slot, local: false)
+        }
+    }
+
+    /// The kernel's statistics of the connection (TCP_INFO, tcp(7)), or nil for a Unix-domain or closed one.
+    public var info: TCPInfo? {
+        get async {
+            let core = handle.core
+            guard core.isCurrent else { return await core.isolation.info(handle) }
+            return core.info(handle.slot)
+        }
+    }
+}
+
+extension TCPConnection: AsyncSequence {
+    public typealias Element = Bytes
+    public typealias Failure = NetworkError
+
+    /// Receives from the connection. See ``TCPConnection/receive(within:)``.
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        let connection: TCPConnection
+
+        public nonisolated(nonsending) mutating func next() async throws(NetworkError) -> Bytes? {
+            try await connection.receive()
+        }
+
+        public nonisolated(nonsending) mutating func next(
+            isolation actor: (any Actor)?
+        ) async throws(NetworkError) -> Bytes? {
+            try await connection.receive()
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(connection: self) }
+}
+
+/// What the copies of a `TCPConnection` share. When it goes, the connection is closed.
+final class ConnectionHandle: Sendable {
+    let core: Core
+    let slot: Int32
+    let generation: UInt32
+
+    init(core: Core, slot: Int32) {
+        self.core = core
+        self.slot = slot
+        generation = core.transport.sockets[slot].generation
+    }
+
+    deinit {
+        if core.isCurrent {
+            core.transport.dropHandle(slot, generation)
+        } else {
+            core.inbox.push(Message(.dropConnection(slot: slot, generation: generation)))
+        }
+    }
+}

@@ -1,0 +1,194 @@
+// Receive buffers. A slab is one buffer; the pool numbers them, and a number is what the drivers and the connections pass
+// around. A slab is with the driver (to be filled), held by a connection (unread bytes), or lent to the program as `Bytes`.
+//
+//         ┌────────── free ◀──────────┐
+//         ▼                           │
+//     driver ── filled ──▶ unread ── lent
+//
+// A lent slab comes back when the program's last `Bytes` over it is gone. Nobody is told: the pool looks, once a round, at
+// the reference counts of what is lent, so lending costs no allocation.
+
+internal import Synchronization
+
+/// One buffer of raw memory that lives as long as somebody refers to it.
+@safe final class Slab: @unchecked Sendable {
+    let base: UnsafeMutableRawPointer
+    let capacity: Int
+
+    init(capacity: Int) {
+        unsafe base = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
+        self.capacity = capacity
+    }
+
+    deinit { unsafe base.deallocate() }
+}
+
+/// A slab's place in the pool.
+private struct SlabState: BitwiseCopyable {
+    /// The next slab of the same connection's unread queue.
+    var next: Int32 = -1
+    var start: Int32 = 0
+    var end: Int32 = 0
+    /// Rounds that the slab has been lent for, saturating.
+    var age: Int32 = 0
+}
+
+@safe struct SlabPool: ~Copyable {
+    let slabCapacity: Int
+    let maximum: Int
+    private(set) var count: Int
+    /// Slabs taken out of circulation because the program held on to their bytes, and replaced by new ones.
+    private(set) var replaced: UInt64 = 0
+    /// Deliveries that copied a small message out because free slabs were short.
+    private(set) var copied: UInt64 = 0
+
+    private let slabs: UnsafeMutablePointer<Slab>
+    private let states: UnsafeMutablePointer<SlabState>
+    private let free: UnsafeMutablePointer<Int32>
+    private(set) var freeCount: Int
+    private let lent: UnsafeMutablePointer<Int32>
+    private var lentCount = 0
+    /// Slabs that the io_uring driver has given to the kernel.
+    private(set) var provided = 0
+
+    init(initial: Int, maximum: Int, slabCapacity: Int) {
+        self.slabCapacity = slabCapacity
+        self.maximum = maximum
+        unsafe slabs = .allocate(capacity: maximum)
+        unsafe states = .allocate(capacity: maximum)
+        unsafe free = .allocate(capacity: maximum)
+        unsafe lent = .allocate(capacity: maximum)
+        count = 0
+        freeCount = 0
+        grow(to: min(initial, maximum))
+    }
+
+    deinit {
+        unsafe slabs.deinitialize(count: count)
+        unsafe slabs.deallocate()
+        unsafe states.deallocate()
+        unsafe free.deallocate()
+        unsafe lent.deallocate()
+    }
+
+    /// Slabs that could be filled now.
+    var available: Int { freeCount + provided }
+
+    /// Whether so few slabs can be filled that connections nobody reads from must not take any.
+    var isUnderPressure: Bool { count == maximum && available < maximum / 4 }
+
+    /// Doubles the pool, up to its maximum. Returns whether it grew.
+    mutating func grow() -> Bool {
+        guard count < maximum else { return false }
+        grow(to: min(count * 2, maximum))
+        return true
+    }
+
+    private mutating func grow(to target: Int) {
+        for index in count..<target {
+            unsafe (slabs + index).initialize(to: Slab(capacity: slabCapacity))
+            unsafe states[index] = SlabState()
+            unsafe free[freeCount] = Int32(index)
+            freeCount += 1
+        }
+        count = target
+    }
+
+    // MARK: Filling
+
+    mutating func popFree() -> Int32? {
+        guard freeCount > 0 else { return nil }
+        freeCount -= 1
+        return unsafe free[freeCount]
+    }
+
+    /// Takes a free slab to give it to the kernel.
+    mutating func popFreeToProvide() -> Int32? {
+        guard let index = popFree() else { return nil }
+        provided += 1
+        return index
+    }
+
+    /// The kernel has filled a slab that was provided.
+    mutating func takeBack() { provided -= 1 }
+
+    func base(of index: Int32) -> UnsafeMutableRawPointer { unsafe slabs[Int(index)].base }
+
+    mutating func setFilled(_ index: Int32, count: Int) {
+        unsafe states[Int(index)] = SlabState(next: -1, start: 0, end: Int32(count), age: 0)
+    }
+
+    mutating func release(_ index: Int32) {
+        unsafe free[freeCount] = index
+        freeCount += 1
+    }
+
+    // MARK: A connection's unread queue
+
+    func next(after index: Int32) -> Int32 { unsafe states[Int(index)].next }
+
+    mutating func link(_ index: Int32, after previous: Int32) { unsafe states[Int(previous)].next = index }
+
+    func unreadCount(of index: Int32) -> Int {
+        let state = unsafe states[Int(index)]
+        return Int(state.end - state.start)
+    }
+
+    func unread(of index: Int32) -> UnsafeRawBufferPointer {
+        let state = unsafe states[Int(index)]
+        return unsafe UnsafeRawBufferPointer(
+            start: slabs[Int(index)].base + Int(state.start), count: Int(state.end - state.start))
+    }
+
+    mutating func consume(_ count: Int, of index: Int32) { unsafe states[Int(index)].start += Int32(count) }
+
+    // MARK: Lending
+
+    /// The unread bytes of a slab as a value that the program may keep. The slab no longer belongs to the connection.
+    mutating func lend(_ index: Int32) -> Bytes {
+        let state = unsafe states[Int(index)]
+        let size = Int(state.end - state.start)
+        if size * 8 <= slabCapacity && available * 2 < count {
+            copied += 1
+            let bytes = unsafe Bytes(copying: unread(of: index))
+            release(index)
+            return bytes
+        }
+        let bytes = unsafe Bytes(slab: slabs[Int(index)], start: Int(state.start), end: Int(state.end))
+        unsafe states[Int(index)].age = 0
+        unsafe lent[lentCount] = index
+        lentCount += 1
+        return bytes
+    }
+
+    /// The unread bytes of a slab that stays with its connection.
+    func peek(_ index: Int32) -> Bytes {
+        let state = unsafe states[Int(index)]
+        return unsafe Bytes(slab: slabs[Int(index)], start: Int(state.start), end: Int(state.end))
+    }
+
+    /// Takes back the lent slabs that the program has let go. Once a round.
+    mutating func reclaim() {
+        guard lentCount > 0 else { return }
+        let isShort = available * 4 < count && count == maximum
+        var kept = 0
+        for position in 0..<lentCount {
+            let index = unsafe lent[position]
+            if unsafe isKnownUniquelyReferenced(&slabs[Int(index)]) {
+                release(index)
+            } else if isShort, unsafe states[Int(index)].age > 8 {
+                // The program keeps these bytes: they are its own now, and the pool gets a new slab.
+                unsafe slabs[Int(index)] = Slab(capacity: slabCapacity)
+                replaced += 1
+                release(index)
+            } else {
+                if unsafe states[Int(index)].age < 1 << 20 { unsafe states[Int(index)].age += 1 }
+                unsafe lent[kept] = index
+                kept += 1
+            }
+        }
+        lentCount = kept
+        // Another thread's last read of a slab happened before its release of it; the kernel's next write comes after this.
+        atomicMemoryFence(ordering: .acquiring)
+    }
+}

@@ -1,0 +1,152 @@
+// TCP, Unix-domain streams and UDP by the kernel, for one core. What a driver completes comes in through `reap`, what tasks
+// left to do goes out through `prepare`; between the two, tasks call the operations of the files beside this one:
+// Receiving, Sending, Closing, Accepting, Connecting, Datagrams.
+
+internal import CMartlet
+internal import Glibc
+internal import MartletStack
+
+@safe final class KernelTransport {
+    unowned(unsafe) let core: Core
+    let driver: Driver
+    var sockets: SocketTable
+    var slabs: SlabPool
+    var segments: SegmentPool
+
+    var listeners: [Int32: ListenerState] = [:]
+    var datagramSockets: [Int32: DatagramState] = [:]
+    /// Addresses that pending connects refer to.
+    var connectAddresses: [Int32: UnsafeMutablePointer<martlet_address>] = unsafe [:]
+
+    /// Sockets with bytes to send, linked through `nextDirty`.
+    var firstDirty: Int32 = -1
+    /// Sockets whose sends succeed unless a completion says otherwise.
+    var silent: [Int32] = []
+    /// Sockets that found no receive buffer, linked through `nextStarved`.
+    var firstStarved: Int32 = -1
+    var lastStarved: Int32 = -1
+    /// Sockets with a sender that found no send buffer.
+    var waitingForBuffer: [Int32] = []
+    /// Listeners that have stopped accepting until something changes.
+    var pausedListeners: [Int32] = []
+    /// Listeners that ran out of descriptors.
+    var backedOff: [Int32] = []
+
+    init(core: Core, driver: Driver, limits: Limits) {
+        unsafe self.core = core
+        self.driver = driver
+        sockets = SocketTable(capacity: limits.connectionsPerCore)
+        slabs = SlabPool(
+            initial: limits.receiveBuffers, maximum: limits.maximumReceiveBuffers, slabCapacity: limits.receiveBufferSize)
+        segments = SegmentPool(buffers: limits.maximumSendBuffers)
+        silent.reserveCapacity(1024)
+        driver.provide(from: &slabs)
+    }
+
+    // MARK: The round
+
+    /// Hears all that the driver has to tell.
+    func reap() {
+        while let completion = driver.next(slabs: &slabs) { handle(completion) }
+        settleSilentSends()
+    }
+
+    private func handle(_ completion: Completion) {
+        let token = completion.token
+        let slot = token.slot
+        if token.operation == .wake {
+            unsafe core.wasWoken()
+            return
+        }
+        guard slot >= 0, sockets.isCurrent(slot, token.generation) else {
+            if completion.slab >= 0 { slabs.release(completion.slab) }
+            if token.operation == .accept, completion.result >= 0 { _ = martlet_close(completion.result) }
+            return
+        }
+        switch token.operation {
+        case .receive: receiveCompleted(slot, completion)
+        case .send: sendCompleted(slot, completion.result)
+        case .writable: becameWritable(slot, completion.result)
+        case .accept: acceptCompleted(slot, completion)
+        case .connect: connectCompleted(slot, completion.result)
+        case .readable: becameReadable(slot, completion)
+        case .discard, .wake: break
+        }
+    }
+
+    /// Turns what tasks left behind into operations, and gives buffers back.
+    func prepare() {
+        slabs.reclaim()
+        driver.provide(from: &slabs)
+        if firstStarved >= 0 { feedStarved() }
+        if !waitingForBuffer.isEmpty { wakeThoseWaitingForBuffers() }
+        while firstDirty >= 0 {
+            let slot = firstDirty
+            firstDirty = sockets[slot].nextDirty
+            sockets[slot].nextDirty = -1
+            sockets[slot].flags.remove(.isDirty)
+            startSending(slot)
+        }
+        if !pausedListeners.isEmpty { resumeListeners() }
+    }
+
+    /// Whether `reap` has something to do that no completion will announce.
+    var hasWork: Bool { firstDirty >= 0 }
+
+    // MARK: Slots
+
+    func token(_ operation: Operation, _ slot: Int32) -> Token {
+        Token(operation, slot: slot, generation: sockets[slot].generation)
+    }
+
+    /// An operation of the driver's has ended.
+    func operationEnded(_ slot: Int32) {
+        sockets[slot].outstanding -= 1
+        if sockets[slot].flags.contains(.isClosing) { progressClose(slot) }
+    }
+
+    func wake(_ waiter: Int32) {
+        if waiter >= 0 { unsafe core.waiter(waiter).resume(.ready) }
+    }
+
+    /// Takes a waiter out of the queue that it waits in.
+    func unlink(_ waiter: Waiter) {
+        let slot = unsafe waiter.slot
+        switch unsafe waiter.queue {
+        case .receive: sockets[slot].receiver = -1
+        case .send: unlinkSender(waiter, slot)
+        case .flush: unlinkFlusher(waiter, slot)
+        case .accept: listeners[slot]?.waiter = -1
+        case .datagram: datagramSockets[slot]?.waiter = -1
+        case .none, .connect, .handler, .sleep: break
+        }
+    }
+
+    /// The error that a failed or closed socket's operations throw.
+    func error(of slot: Int32) -> NetworkError {
+        guard sockets[slot].flags.contains(.hasFailed) else { return .closed }
+        switch sockets[slot].failure {
+        case .errno(let errno): return NetworkError(errno: errno, during: "the connection")
+        case .idle: return .idleTimeout
+        case .write: return .writeTimeout
+        case .aborted: return .closed
+        }
+    }
+
+    /// Connections that came from listeners and are open.
+    var acceptedConnections: Int {
+        listeners.values.reduce(0) { $0 + $1.open + $1.surplus.count }
+    }
+
+    var nowNanoseconds: Int64 { unsafe core.now.nanoseconds }
+
+    /// Closes all that is open, when the core ends.
+    func closeEverything() {
+        for slot in sockets.slots where sockets[slot].flags.contains(.hasDescriptor) {
+            let descriptor = sockets[slot].descriptor
+            if listeners[slot] == nil, datagramSockets[slot] == nil { _ = martlet_reset_on_close(descriptor) }
+            _ = martlet_close(descriptor)
+            sockets[slot].flags.remove(.hasDescriptor)
+        }
+    }
+}

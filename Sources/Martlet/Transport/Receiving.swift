@@ -1,0 +1,175 @@
+// Bytes in. A socket receives from when a task first asks for bytes until the peer's FIN, with two brakes that act in bytes:
+// a connection with too much unread is paused, and when buffers are short only those are served whose bytes a task awaits.
+
+internal import CMartlet
+internal import Glibc
+
+/// What a task finds when it asks for bytes.
+enum Received {
+    case bytes(Bytes)
+    case finished
+    case failed(NetworkError)
+    /// Nothing yet: the socket receives, and wakes its receiver.
+    case nothing
+}
+
+extension KernelTransport {
+    /// The next run of unread bytes.
+    func takeReceived(_ slot: Int32) -> Received {
+        let head = sockets[slot].unreadHead
+        guard head >= 0 else { return nothingReceived(slot) }
+        let count = Int32(slabs.unreadCount(of: head))
+        unlinkUnread(slot, head)
+        sockets[slot].unreadBytes -= count
+        let bytes = slabs.lend(head)
+        consumed(slot)
+        return .bytes(bytes)
+    }
+
+    private func unlinkUnread(_ slot: Int32, _ head: Int32) {
+        let next = slabs.next(after: head)
+        sockets[slot].unreadHead = next
+        if next < 0 { sockets[slot].unreadTail = -1 }
+    }
+
+    /// Lets `body` see the first run of unread bytes where it lies; it says how many it has consumed.
+    func withReceived<E: Error>(_ slot: Int32, _ body: (RawSpan) throws(E) -> Int) throws(E) -> Bool {
+        let head = sockets[slot].unreadHead
+        guard head >= 0 else { return false }
+        let unread = unsafe slabs.unread(of: head)
+        let count = unsafe try body(RawSpan(_unsafeBytes: unread))
+        precondition(count >= 0 && count <= unread.count, "consumed \(count) of \(unread.count) bytes")
+        slabs.consume(count, of: head)
+        sockets[slot].unreadBytes -= Int32(count)
+        if count == unread.count {
+            unlinkUnread(slot, head)
+            slabs.release(head)
+        }
+        consumed(slot)
+        return true
+    }
+
+    /// The first run of unread bytes, which stays where it is.
+    func peekReceived(_ slot: Int32) -> Bytes? {
+        let head = sockets[slot].unreadHead
+        return head >= 0 ? slabs.peek(head) : nil
+    }
+
+    func nothingReceived(_ slot: Int32) -> Received {
+        let flags = sockets[slot].flags
+        if !flags.isDisjoint(with: [.peerFinished, .hasFailed, .isClosing]) {
+            if flags.contains(.hasFailed) { return .failed(error(of: slot)) }
+            if flags.contains(.isClosing) { return .failed(.closed) }
+            return .finished
+        }
+        if !flags.contains(.receiveArmed) { armReceive(slot) }
+        return .nothing
+    }
+
+    /// The program has taken bytes: receiving may go on.
+    private func consumed(_ slot: Int32) {
+        guard !sockets[slot].flags.contains(.receiveArmed), let policy = unsafe sockets[slot].policy else { return }
+        let limit = unsafe policy._withUnsafeGuaranteedRef { $0.receiveLimit }
+        if sockets[slot].unreadBytes <= limit / 2, !slabs.isUnderPressure { armReceive(slot) }
+    }
+
+    func armReceive(_ slot: Int32) {
+        guard
+            sockets[slot].flags.isDisjoint(with: [
+                .receiveArmed, .peerFinished, .hasFailed, .isClosing, .isStarved, .isConnecting,
+            ]), sockets[slot].flags.contains(.hasDescriptor)
+        else { return }
+        sockets[slot].flags.insert(.receiveArmed)
+        sockets[slot].outstanding += 1
+        driver.receive(token(.receive, slot), descriptor: sockets[slot].descriptor)
+    }
+
+    private func pauseReceive(_ slot: Int32) {
+        guard sockets[slot].flags.contains(.receiveArmed), !sockets[slot].flags.contains(.receiveCancelled) else { return }
+        sockets[slot].flags.insert(.receiveCancelled)
+        unsafe core.counters.receivePauses &+= 1
+        driver.cancel(token(.receive, slot))
+    }
+
+    func receiveCompleted(_ slot: Int32, _ completion: Completion) {
+        if !completion.more { sockets[slot].flags.subtract([.receiveArmed, .receiveCancelled]) }
+        if completion.slab >= 0 {
+            received(slot, slab: completion.slab, count: completion.result)
+        } else {
+            switch -completion.result {
+            case 0: peerFinished(slot)
+            case ECANCELED, EINTR, EAGAIN: break
+            case ENOBUFS: starve(slot)
+            case let errno: fail(slot, .errno(errno))
+            }
+        }
+        guard !completion.more else { return }
+        if sockets[slot].receiver >= 0 { armReceive(slot) }
+        operationEnded(slot)
+    }
+
+    private func received(_ slot: Int32, slab: Int32, count: Int32) {
+        guard sockets[slot].flags.isDisjoint(with: [.isClosing, .hasFailed]) else {
+            // Nobody will read this: RFC 1122 §4.2.2.13 wants the peer to hear it.
+            slabs.release(slab)
+            if sockets[slot].flags.contains(.isClosing) { resetWhileClosing(slot) }
+            return
+        }
+        slabs.setFilled(slab, count: Int(count))
+        let tail = sockets[slot].unreadTail
+        if tail >= 0 { slabs.link(slab, after: tail) } else { sockets[slot].unreadHead = slab }
+        sockets[slot].unreadTail = slab
+        sockets[slot].unreadBytes += count
+        sockets[slot].lastActivity = nowNanoseconds
+        sockets[slot].flags.remove(.awaitsFirstByte)
+        unsafe core.counters.bytesReceived &+= UInt64(count)
+        let receiver = sockets[slot].receiver
+        if receiver >= 0 {
+            sockets[slot].receiver = -1
+            wake(receiver)
+        } else if let policy = unsafe sockets[slot].policy {
+            let limit = unsafe policy._withUnsafeGuaranteedRef { $0.receiveLimit }
+            if sockets[slot].unreadBytes >= limit || slabs.isUnderPressure { pauseReceive(slot) }
+        }
+    }
+
+    private func peerFinished(_ slot: Int32) {
+        sockets[slot].flags.insert(.peerFinished)
+        sockets[slot].lastActivity = nowNanoseconds
+        wakeReceiver(slot)
+    }
+
+    func wakeReceiver(_ slot: Int32) {
+        let receiver = sockets[slot].receiver
+        sockets[slot].receiver = -1
+        wake(receiver)
+    }
+
+    // MARK: Short of buffers
+
+    private func starve(_ slot: Int32) {
+        unsafe core.counters.receiveBuffersExhausted &+= 1
+        guard !sockets[slot].flags.contains(.isStarved) else { return }
+        sockets[slot].flags.insert(.isStarved)
+        sockets[slot].nextStarved = -1
+        if lastStarved >= 0 { sockets[lastStarved].nextStarved = slot } else { firstStarved = slot }
+        lastStarved = slot
+    }
+
+    /// Lets sockets that found no buffer receive again, as many as there are buffers now.
+    func feedStarved() {
+        if slabs.available == 0, slabs.grow() { driver.provide(from: &slabs) }
+        var turns = slabs.available
+        while turns > 0, firstStarved >= 0 {
+            let slot = firstStarved
+            firstStarved = sockets[slot].nextStarved
+            if firstStarved < 0 { lastStarved = -1 }
+            sockets[slot].flags.remove(.isStarved)
+            guard sockets[slot].flags.contains(.inUse) else { continue }
+            if sockets[slot].receiver >= 0 || !slabs.isUnderPressure {
+                armReceive(slot)
+                turns -= 1
+            }
+        }
+    }
+}
