@@ -52,6 +52,7 @@ let package = Package(
             .executableTarget(
                 name: name,
                 dependencies: ["Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-                path: "Examples", sources: ["\(name).swift"], swiftSettings: [.swiftLanguageMode(.v6)])
+                path: "Examples", exclude: examples.filter { $0 != name }.map { "\($0).swift" }, sources: ["\(name).swift"],
+                swiftSettings: [.swiftLanguageMode(.v6)])
         }
 )

@@ -2,6 +2,7 @@
 // (swift/ExecutorImpl.h, SwiftJob::schedulerPrivate): they make a queue of jobs intrusive, so enqueueing allocates nothing.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct {
@@ -25,4 +26,16 @@ static inline uintptr_t martlet_job_tag(const void *job) {
 
 static inline void martlet_job_set_tag(void *job, uintptr_t tag) {
     ((martlet_job *)job)->scheduler_private[1] = (void *)tag;
+}
+
+// The running task without the reference counting of Swift's own way to it: two entry points of the Swift runtime's stable ABI.
+__attribute__((swiftcall)) extern void *swift_task_getCurrent(void);
+__attribute__((swiftcall)) extern bool swift_task_isCancelled(void *task);
+
+/// The running task as an identity to compare, or 0 outside of tasks.
+static inline uintptr_t martlet_task_identity(void) { return (uintptr_t)swift_task_getCurrent(); }
+
+static inline bool martlet_task_is_cancelled(void) {
+    void *task = swift_task_getCurrent();
+    return task != 0 && swift_task_isCancelled(task);
 }

@@ -18,6 +18,12 @@ public struct Bytes: Sendable {
     /// The slab and where in it the bytes start.
     var storage: (slab: Slab, start: Int)? { slab.map { ($0, start) } }
 
+    /// Where the bytes lie, for as long as this value or a copy lives.
+    var unsafeBuffer: UnsafeRawBufferPointer {
+        guard let slab else { return unsafe UnsafeRawBufferPointer(start: nil, count: 0) }
+        return unsafe UnsafeRawBufferPointer(start: slab.base + start, count: end - start)
+    }
+
     /// No bytes.
     public init() {
         slab = nil

@@ -41,7 +41,10 @@ extension Core {
     /// Runs `body` on the core's thread.
     private func onCore<R: Sendable>(_ body: () async throws -> R) async throws -> R {
         if isCurrent { return try await body() }
-        return try await withTaskExecutorPreference(taskExecutor) { try await body() }
+        return try await withTaskExecutorPreference(taskExecutor) {
+            await isolation.enter()    // a preference acts from the next suspension on: this is one
+            return try await body()
+        }
     }
 
     /// Runs `body` with a connection and closes it, with one cancellation handler for all of it.
@@ -50,10 +53,13 @@ extension Core {
     ) async throws -> R {
         let slot = connection.handle.slot
         let scope = TaskScope()
-        scope.task = currentTaskIdentity
-        transport.sockets[slot].ownerTask = scope.task
-        unsafe transport.sockets[slot].scope = .passUnretained(scope)
-        defer { unsafe transport.sockets[slot].scope = nil }
+        unsafe scope.record.pointee.task = CurrentTask.identity
+        unsafe scope.record.pointee.slot = slot
+        unsafe transport.sockets[slot].scope = unsafe scope.record
+        defer {
+            unsafe transport.sockets[slot].scope = nil
+            unsafe scope.record.pointee.slot = -1
+        }
         do {
             let result = try await withTaskCancellationHandler {
                 try await body(connection)
@@ -84,7 +90,7 @@ extension Core {
     }
 
     func snapshot() -> CoreCounters {
-        var snapshot = counters
+        var snapshot = unsafe state.pointee.counters
         snapshot.open = transport.sockets.inUse
         snapshot.receiveBuffersReplaced = transport.slabs.replaced
         snapshot.sendBuffersExhausted = transport.segments.exhausted
@@ -94,6 +100,9 @@ extension Core {
 }
 
 extension CoreIsolation {
+    /// A suspension, after which the caller goes on on the core if that is its preference.
+    func enter() {}
+
     func sleep(_ core: Core, until deadline: Int64) async throws(NetworkError) { try await core.sleep(until: deadline) }
 
     func beginShutdown(_ core: Core) { core.beginShutdown() }

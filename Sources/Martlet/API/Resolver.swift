@@ -41,18 +41,19 @@ extension Core {
     func resolve(_ host: String, port: UInt16, deadline: Int64) async throws(NetworkError) -> [SocketAddress] {
         if let address = IPv4Address(host) { return [.ipv4(address, port: port)] }
         if let address = IPv6Address(host) { return [.ipv6(address, port: port)] }
-        let waiter = takeWaiter(in: .handler, slot: -1)
-        let lookUp = unsafe LookUp(name: host, core: self, waiter: waiter.index, ticket: waiter.ticket)
+        if CurrentTask.isCancelled { throw .cancelled }
+        let waiter = takeWaiter(in: .handler)
+        let lookUp = unsafe LookUp(
+            name: host, core: self, waiter: waiter, ticket: state.pointee.waiters[waiter].pointee.ticket)
         let argument = unsafe Unmanaged.passRetained(lookUp)
         let error = unsafe martlet_thread_start(
             { unsafe Unmanaged<LookUp>.fromOpaque($0!).takeRetainedValue().run() }, argument.toOpaque())
         if error != 0 {
             unsafe argument.release()
-            waiter.withdraw()
-            give(back: waiter)
+            unsafe state.pointee.waiters.release(waiter)
             throw NetworkError(errno: -error, during: "pthread_create")
         }
-        switch await park(waiter, deadline: deadline) {
+        switch unsafe await park(waiter, deadline: deadline) {
         case .ready: break
         case .cancelled: throw .cancelled
         case .deadline: throw .deadlineExceeded
@@ -87,7 +88,7 @@ extension Core {
         var nextStart: Int64 = 0
         do throws(NetworkError) {
             while true {
-                if Task.isCancelled { throw .cancelled }
+                if CurrentTask.isCancelled { throw .cancelled }
                 if let address = remaining.first, attempts.isEmpty || martlet_monotonic_ns() >= nextStart {
                     remaining.removeFirst()
                     do throws(NetworkError) {
@@ -131,8 +132,8 @@ extension Core {
     private func waitForAttempts(_ slots: [Int32], until deadline: Int64) async -> Outcome {
         if slots.contains(where: { !transport.sockets[$0].flags.contains(.isConnecting) }) { return .ready }
         let waiter = takeWaiter(in: .connect, slot: -1)
-        for slot in slots { transport.sockets[slot].receiver = waiter.index }
-        let outcome = await park(waiter, deadline: deadline)
+        for slot in slots { transport.sockets[slot].receiver = waiter }
+        let outcome = unsafe await park(waiter, deadline: deadline)
         for slot in slots { transport.sockets[slot].receiver = -1 }
         return outcome
     }

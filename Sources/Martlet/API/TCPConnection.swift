@@ -9,8 +9,10 @@
 /// sending stays possible after that. One task may receive while others send. Copies are handles of the same connection: when
 /// the last is dropped, the connection is closed as by ``close(within:)``, without waiting.
 ///
-/// Every waiting call can be cancelled, and most take a deadline. Either makes that one call throw and leaves the connection
-/// as it was; no received byte is lost.
+/// Every call that waits can be cancelled, and most take a deadline. Either makes that one call throw and leaves the connection
+/// as it was; no received byte is lost. A call that need not wait, because bytes or room are there, looks at neither. Cancelling
+/// the task that `serve` runs a handler in, or the task of `withConnection`, resets the connection: from then on all its calls
+/// throw ``NetworkError/cancelled``.
 public struct TCPConnection: Sendable {
     let handle: ConnectionHandle
 
@@ -28,13 +30,11 @@ public struct TCPConnection: Sendable {
     public nonisolated(nonsending) func receive(within timeout: Duration? = nil) async throws(NetworkError) -> Bytes? {
         let core = handle.core
         guard core.isCurrent else { return try await core.isolation.receive(handle, within: timeout) }
-        if !Task.isCancelled {
-            switch core.transport.takeReceived(handle.slot) {
-            case .bytes(let bytes): return bytes
-            case .finished: return nil
-            case .failed(let error): throw error
-            case .nothing: break
-            }
+        switch core.transport.takeReceived(handle.slot) {
+        case .bytes(let bytes): return bytes
+        case .finished: return nil
+        case .failed(let error): throw error
+        case .nothing: break
         }
         return try await core.awaitBytes(handle.slot, deadline: core.deadline(within: timeout))
     }
@@ -57,7 +57,7 @@ public struct TCPConnection: Sendable {
             await core.isolation.consume(handle, count)
             return true
         }
-        if !Task.isCancelled, core.transport.withReceived(handle.slot, body) { return true }
+        if core.transport.withReceived(handle.slot, body) { return true }
         return try await core.awaitBytes(handle.slot, deadline: core.deadline(within: timeout), body)
     }
 

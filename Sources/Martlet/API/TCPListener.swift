@@ -110,7 +110,7 @@ extension Core {
 
     func accept(_ slot: Int32, deadline: Int64) async throws(NetworkError) -> TCPConnection? {
         while true {
-            if Task.isCancelled { throw .cancelled }
+            if CurrentTask.isCancelled { throw .cancelled }
             if let connection = transport.listeners[slot]?.popQueue() {
                 if !transport.listeners[slot]!.isArmed { transport.armAccept(slot) }
                 return TCPConnection(handle: ConnectionHandle(core: self, slot: connection))
@@ -121,8 +121,8 @@ extension Core {
             }
             precondition(listener.waiter < 0, "two tasks accept from one listener at once")
             let waiter = takeWaiter(in: .accept, slot: slot)
-            transport.listeners[slot]!.waiter = waiter.index
-            switch await park(waiter, deadline: deadline) {
+            transport.listeners[slot]!.waiter = waiter
+            switch unsafe await park(waiter, deadline: deadline) {
             case .ready: continue
             case .cancelled: throw .cancelled
             case .deadline: throw .deadlineExceeded

@@ -55,7 +55,7 @@ public struct UDPSocket: Sendable {
         let core = handle.core
         guard core.isCurrent else { return try await core.isolation.send(handle, datagrams) }
         let sent = try core.transport.sendDatagrams(handle.slot, datagrams)
-        core.counters.datagramsDropped &+= UInt64(datagrams.count - sent)
+        unsafe core.state.pointee.counters.datagramsDropped &+= UInt64(datagrams.count - sent)
         return sent
     }
 
@@ -130,13 +130,13 @@ extension Core {
 
     func receiveDatagram(_ slot: Int32, deadline: Int64) async throws(NetworkError) -> Datagram? {
         while true {
-            if Task.isCancelled { throw .cancelled }
+            if CurrentTask.isCancelled { throw .cancelled }
             if transport.datagramSockets[slot]?.isClosed ?? true { return nil }
             if let datagram = try transport.takeDatagram(slot) { return datagram }
             precondition(transport.datagramSockets[slot]!.waiter < 0, "two tasks receive from one socket at once")
             let waiter = takeWaiter(in: .datagram, slot: slot)
-            transport.datagramSockets[slot]!.waiter = waiter.index
-            switch await park(waiter, deadline: deadline) {
+            transport.datagramSockets[slot]!.waiter = waiter
+            switch unsafe await park(waiter, deadline: deadline) {
             case .ready: continue
             case .cancelled: throw .cancelled
             case .deadline: throw .deadlineExceeded

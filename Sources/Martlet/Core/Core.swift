@@ -9,7 +9,7 @@ internal import MartletStack
 ///
 /// Code that runs on a core must not block: a blocking call holds up every connection of that core. Use `Task.detached`, or
 /// a thread, for work that blocks.
-public final class Core: @unchecked Sendable {
+@safe public final class Core: @unchecked Sendable {
     /// The core's number in its runtime, from 0.
     public let index: Int
     /// The CPU that the core is pinned to, or nil if it is not pinned.
@@ -17,22 +17,17 @@ public final class Core: @unchecked Sendable {
 
     let configuration: Runtime.Configuration
     let inbox: Inbox
-    private(set) var transport: KernelTransport! = nil
-    var timers: TimerWheel
-    var counters = CoreCounters()
-    /// The instant at which this round began.
-    private(set) var now: Instant
+    let transport: KernelTransport
+    let state: UnsafeMutablePointer<CoreState>
 
     private(set) var taskExecutor: CoreTaskExecutor! = nil
     private(set) var serialExecutor: CoreSerialExecutor! = nil
     private(set) var isolation: CoreIsolation! = nil
 
-    private var jobs = JobQueue()
-    private var waiters: [Waiter] = []
-    private var freeWaiters: [Int32] = []
     private var isStopping = false
     /// The runtime is shutting down: nothing listens any more.
     var isShuttingDown = false
+    private let jobsPerRound: Int
     private let stallThreshold: Int64
     private let spin: Int64
     private var onSignal: (() -> Void)?
@@ -42,8 +37,12 @@ public final class Core: @unchecked Sendable {
         self.cpu = cpu
         self.configuration = configuration
         inbox = Inbox(eventDescriptor: martlet_eventfd())
-        now = Instant(nanoseconds: martlet_monotonic_ns())
-        timers = TimerWheel(capacity: configuration.limits.connectionsPerCore + 1024, now: now)
+        unsafe state = .allocate(capacity: 1)
+        unsafe state.initialize(
+            to: CoreState(
+                sockets: configuration.limits.connectionsPerCore, now: Instant(nanoseconds: martlet_monotonic_ns())))
+        transport = unsafe KernelTransport(state: state, limits: configuration.limits)
+        jobsPerRound = configuration.limits.jobsPerRound
         stallThreshold = configuration.limits.stallThreshold.nanoseconds
         if case .spin(let duration) = configuration.idle { spin = duration.nanoseconds } else { spin = 0 }
         taskExecutor = CoreTaskExecutor(core: self)
@@ -51,7 +50,11 @@ public final class Core: @unchecked Sendable {
         isolation = CoreIsolation(executor: serialExecutor)
     }
 
-    deinit { _ = martlet_close(inbox.eventDescriptor) }
+    deinit {
+        _ = martlet_close(inbox.eventDescriptor)
+        unsafe state.deinitialize(count: 1)
+        unsafe state.deallocate()
+    }
 
     /// Whether the caller runs on this core's thread.
     var isCurrent: Bool { unsafe martlet_current_core() == Unmanaged.passUnretained(self).toOpaque() }
@@ -81,13 +84,15 @@ public final class Core: @unchecked Sendable {
             let (driver, description) = try Driver.open(
                 configuration.effectiveDriver, sqpoll: configuration.sqpoll, limits: configuration.limits,
                 eventDescriptor: inbox.eventDescriptor)
-            transport = KernelTransport(core: self, driver: driver, limits: configuration.limits)
+            transport.open(driver)
             started(.success(description))
         } catch {
             started(.failure(error))
             return
         }
-        while !isStopping { round() }
+        let task = unsafe taskExecutor.asUnownedTaskExecutor()
+        let serial = unsafe serialExecutor.asUnownedSerialExecutor()
+        while !isStopping { unsafe round(task, serial) }
         transport.closeEverything()
         martlet_set_current_core(nil)
     }
@@ -97,19 +102,19 @@ public final class Core: @unchecked Sendable {
 
     // MARK: The round
 
-    private func round() {
-        now = Instant(nanoseconds: martlet_monotonic_ns())   // the only clock reading of the round
-        transport.reap()                                      // what the kernel finished: data in, waiters awake
+    private func round(_ task: UnownedTaskExecutor, _ serial: UnownedSerialExecutor) {
+        unsafe state.pointee.now = Instant(nanoseconds: martlet_monotonic_ns())  // the only clock reading of the round
+        if transport.reap() { wasSignalled() }  // what the kernel finished: data in, waiters awake
         expireTimers()
         drainInbox()
-        runJobs()                                             // tasks run: they receive, send, close
-        transport.prepare()                                   // what they left to send, one operation a connection
-        counters.rounds &+= 1
-        wait()                                                // one system call: submits all of it, sleeps when idle
+        unsafe runJobs(task, serial)  // tasks run: they receive, send, close
+        transport.prepare()  // what they left to send, one operation a connection
+        unsafe state.pointee.counters.rounds &+= 1
+        wait()  // one system call: submits all of it, sleeps when idle
     }
 
     private func wait() {
-        guard jobs.isEmpty, inbox.isEmpty, !isStopping, !transport.hasWork else {
+        guard unsafe state.pointee.jobs.isEmpty, inbox.isEmpty, !isStopping, !transport.hasWork else {
             transport.driver.submit(timeout: 0)
             return
         }
@@ -119,14 +124,14 @@ public final class Core: @unchecked Sendable {
             transport.driver.submit(timeout: 0)
             return
         }
-        counters.sleeps &+= 1
+        unsafe state.pointee.counters.sleeps &+= 1
         transport.driver.submit(timeout: timeUntilNextTimer())
         inbox.wokeUp()
     }
 
     /// Nanoseconds until the next timer, or -1 if there is none.
     private func timeUntilNextTimer() -> Int64 {
-        guard let deadline = timers.nextDeadline else { return -1 }
+        guard let deadline = unsafe state.pointee.timers.nextDeadline else { return -1 }
         return max(1, deadline.nanoseconds - martlet_monotonic_ns())
     }
 
@@ -136,50 +141,45 @@ public final class Core: @unchecked Sendable {
         repeat {
             transport.driver.submit(timeout: 0)
             if transport.driver.hasCompletion || !inbox.isEmpty { return true }
-            if let deadline = timers.nextDeadline, deadline.nanoseconds <= martlet_monotonic_ns() { return true }
+            if let deadline = unsafe state.pointee.timers.nextDeadline, deadline.nanoseconds <= martlet_monotonic_ns() { return true }
         } while martlet_monotonic_ns() < end
         return false
     }
 
     /// The watchdog: the coarse clock is a few nanoseconds to read, and its 4 ms are fine enough to see a job that blocks.
     private func noteStall() {
-        if martlet_coarse_ns() - now.nanoseconds > stallThreshold { counters.stalls &+= 1 }
+        let elapsed = unsafe martlet_coarse_ns() - state.pointee.now.nanoseconds
+        if elapsed > stallThreshold { unsafe state.pointee.counters.stalls &+= 1 }
     }
 
     private func expireTimers() {
-        timers.advance(to: now)
-        while let timer = timers.popExpired() {
-            let waiter = Int(timer) - configuration.limits.connectionsPerCore
-            if waiter < 0 {
-                transport.timerExpired(slot: timer)
-            } else {
-                resume(waiters[waiter], .deadline)
-            }
+        unsafe state.pointee.timers.advance(to: state.pointee.now)
+        while let timer = unsafe state.pointee.timers.popExpired() {
+            if timer & 1 == 0 { transport.timerExpired(slot: timer / 2) } else { end(timer / 2, .deadline) }
         }
     }
 
     private func drainInbox() {
+        guard !inbox.isEmpty else { return }
         unsafe inbox.drain(
             job: {
-                counters.inboxArrivals &+= 1
-                unsafe jobs.append(tagged: $0)
+                unsafe state.pointee.counters.inboxArrivals &+= 1
+                unsafe state.pointee.jobs.append(tagged: $0)
             },
             message: {
-                counters.inboxArrivals &+= 1
+                unsafe state.pointee.counters.inboxArrivals &+= 1
                 handle($0)
             })
     }
 
     private func handle(_ message: Message) {
         switch message.kind {
-        case .cancel(let index, let ticket):
-            let waiter = waiters[Int(index)]
-            if unsafe waiter.ticket == ticket { resume(waiter, .cancelled) }
-        case .ready(let index, let ticket):
-            let waiter = waiters[Int(index)]
-            if unsafe waiter.ticket == ticket { resume(waiter, .ready) }
+        case .cancel(let waiter, let ticket):
+            if unsafe state.pointee.waiters[waiter].pointee.ticket == ticket { end(waiter, .cancelled) }
+        case .ready(let waiter, let ticket):
+            if unsafe state.pointee.waiters[waiter].pointee.ticket == ticket { end(waiter, .ready) }
         case .cancelScope(let scope):
-            if scope.parked >= 0 { resume(waiters[Int(scope.parked)], .cancelled) }
+            unsafe transport.scopeCancelled(scope.record)
         case .dropConnection(let slot, let generation): transport.dropHandle(slot, generation)
         case .dropListener(let slot, let generation): transport.dropListener(slot, generation)
         case .dropDatagramSocket(let slot, let generation): transport.dropDatagramSocket(slot, generation)
@@ -189,15 +189,13 @@ public final class Core: @unchecked Sendable {
     }
 
     /// Somebody signalled the eventfd: perhaps a signal handler.
-    func wasWoken() {
+    private func wasSignalled() {
         if let onSignal, martlet_signal_take_pending() != 0 { onSignal() }
     }
 
-    private func runJobs() {
-        let task = unsafe taskExecutor.asUnownedTaskExecutor()
-        let serial = unsafe serialExecutor.asUnownedSerialExecutor()
-        var budget = configuration.limits.jobsPerRound
-        while budget > 0, let pointer = unsafe jobs.popFirst() {
+    private func runJobs(_ task: UnownedTaskExecutor, _ serial: UnownedSerialExecutor) {
+        var budget = jobsPerRound
+        while budget > 0, let pointer = unsafe state.pointee.jobs.popFirst() {
             budget -= 1
             let job = unsafe UnownedJob(pointer: pointer)
             if unsafe martlet_job_tag(pointer) == JobOrigin.task.rawValue {
@@ -206,82 +204,55 @@ public final class Core: @unchecked Sendable {
                 unsafe job.runSynchronously(isolatedTo: serial, taskExecutor: task)
             }
         }
-        counters.jobs &+= UInt64(configuration.limits.jobsPerRound - budget)
+        unsafe state.pointee.counters.jobs &+= UInt64(jobsPerRound - budget)
     }
 
     // MARK: Jobs and waiters
 
     func enqueue(_ job: UnownedJob, origin: JobOrigin) {
         if isCurrent {
-            unsafe jobs.append(job.pointer, origin: origin)
+            unsafe state.pointee.jobs.append(job.pointer, origin: origin)
         } else {
             unsafe inbox.push(job: job.pointer, origin: origin)
         }
     }
 
-    func enqueueLocally(_ job: UnsafeMutableRawPointer, origin: JobOrigin) { unsafe jobs.append(job, origin: origin) }
-
-    /// A waiter that nobody uses. The pool grows to as many as were ever parked at once.
-    func takeWaiter(in queue: WaitQueue, slot: Int32) -> Waiter {
-        let waiter: Waiter
-        if let index = freeWaiters.popLast() {
-            waiter = waiters[Int(index)]
-        } else {
-            waiter = Waiter(core: self, index: Int32(waiters.count))
-            waiters.append(waiter)
-            freeWaiters.reserveCapacity(waiters.capacity)
-            timers.grow(to: configuration.limits.connectionsPerCore + waiters.capacity)
-        }
-        _ = waiter.begin(in: queue, slot: slot)
-        return waiter
+    func takeWaiter(in queue: WaitQueue, slot: Int32 = -1) -> Int32 {
+        unsafe state.pointee.takeWaiter(in: queue, slot: slot)
     }
 
-    /// Returns a waiter that was not parked after all.
-    func give(back waiter: Waiter) { freeWaiters.append(waiter.index) }
-
-    func waiter(_ index: Int32) -> Waiter { waiters[Int(index)] }
-
-    /// Takes a parked waiter out of what it waits in, and lets its task go on.
-    func resume(_ waiter: Waiter, _ outcome: Outcome) {
-        guard unsafe waiter.isParked else { return }
-        transport.unlink(waiter)
-        waiter.resume(outcome)
-    }
+    /// Ends a wait from outside of what it waits for: the waiter leaves its queue, and its task goes on.
+    private func end(_ waiter: Int32, _ outcome: Outcome) { transport.end(waiter, outcome) }
 
     /// Parks the calling task in `waiter` until something resumes it, the deadline passes or the task is cancelled.
-    /// `scope` is the task's scope if one watches over its cancellation already.
-    func park(_ waiter: Waiter, deadline: Int64 = .max, scope: TaskScope? = nil) async -> Outcome {
-        if Task.isCancelled {
-            transport.unlink(waiter)
-            waiter.withdraw()
-            freeWaiters.append(waiter.index)
-            return .cancelled
-        }
-        let timer = Int32(configuration.limits.connectionsPerCore) + waiter.index
-        if deadline != .max { timers.arm(timer, at: Instant(nanoseconds: deadline)) }
+    ///
+    /// The caller has seen that the task is not cancelled, without suspending since. `scope` is the task's scope if one watches
+    /// over its cancellation already.
+    func park(_ waiter: Int32, deadline: Int64 = .max, scope: UnsafeMutablePointer<ScopeRecord>? = nil) async -> Outcome {
+        let timer = CoreState.timer(ofWaiter: waiter)
+        if deadline != .max { unsafe state.pointee.timers.arm(timer, at: Instant(nanoseconds: deadline)) }
         let outcome: Outcome
-        if let scope {
-            scope.parked = waiter.index
-            outcome = await waiter.park()
-            scope.parked = -1
+        if let scope = unsafe scope {
+            unsafe scope.pointee.parked = waiter
+            outcome = await unsafe state.pointee.waiters.object(waiter).park()
+            unsafe scope.pointee.parked = -1
         } else {
-            let ticket = unsafe waiter.ticket
-            let index = waiter.index
+            let ticket = unsafe state.pointee.waiters[waiter].pointee.ticket
             outcome = await withTaskCancellationHandler {
-                await waiter.park()
+                await unsafe state.pointee.waiters.object(waiter).park()
             } onCancel: {
-                inbox.push(Message(.cancel(waiter: index, ticket: ticket)))
+                inbox.push(Message(.cancel(waiter: waiter, ticket: ticket)))
             }
         }
-        if deadline != .max { timers.cancel(timer) }
-        freeWaiters.append(waiter.index)
+        if deadline != .max { unsafe state.pointee.timers.cancel(timer) }
+        unsafe state.pointee.waiters.release(waiter)
         return outcome
     }
 
     /// Parks the calling task in `waiter`. Neither its cancellation nor time ends that.
-    func parkUncancellably(_ waiter: Waiter) async {
-        _ = await waiter.park()
-        freeWaiters.append(waiter.index)
+    func parkUncancellably(_ waiter: Int32) async {
+        _ = await unsafe state.pointee.waiters.object(waiter).park()
+        unsafe state.pointee.waiters.release(waiter)
     }
 
     /// The instant that lies `timeout` ahead, in nanoseconds, or `.max` for none.

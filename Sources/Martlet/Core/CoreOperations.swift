@@ -6,15 +6,22 @@ internal import MartletStack
 
 extension Core {
     /// The scope that watches over the running task's cancellation on this connection, if there is one.
-    private func scope(of slot: Int32) -> TaskScope? {
-        guard let scope = unsafe transport.sockets[slot].scope else { return nil }
-        let owner = unsafe scope._withUnsafeGuaranteedRef { $0.task }
-        return owner == currentTaskIdentity ? unsafe scope.takeUnretainedValue() : nil
+    private func scope(of slot: Int32) -> UnsafeMutablePointer<ScopeRecord>? {
+        guard let scope = unsafe transport.sockets[slot].scope, unsafe scope.pointee.task == CurrentTask.identity else {
+            return nil
+        }
+        return unsafe scope
     }
 
     /// Parks until `resume`, and throws if that was for another reason than that something is ready.
-    private func wait(_ waiter: Waiter, slot: Int32, deadline: Int64) async throws(NetworkError) {
-        switch await park(waiter, deadline: deadline, scope: scope(of: slot)) {
+    private func wait(_ waiter: Int32, slot: Int32, deadline: Int64) async throws(NetworkError) {
+        let scope = unsafe scope(of: slot)
+        if unsafe scope == nil, CurrentTask.isCancelled {
+            transport.unlink(waiter)
+            unsafe state.pointee.waiters.release(waiter)
+            throw .cancelled
+        }
+        switch unsafe await park(waiter, deadline: deadline, scope: scope) {
         case .ready: return
         case .cancelled: throw .cancelled
         case .deadline: throw .deadlineExceeded
@@ -27,12 +34,11 @@ extension Core {
     private func waitToReceive(_ slot: Int32, deadline: Int64) async throws(NetworkError) {
         precondition(transport.sockets[slot].receiver < 0, "two tasks receive from one connection at once")
         let waiter = takeWaiter(in: .receive, slot: slot)
-        transport.sockets[slot].receiver = waiter.index
+        transport.sockets[slot].receiver = waiter
         try await wait(waiter, slot: slot, deadline: deadline)
     }
 
     func awaitBytes(_ slot: Int32, deadline: Int64) async throws(NetworkError) -> Bytes? {
-        if Task.isCancelled { throw .cancelled }
         while true {
             try await waitToReceive(slot, deadline: deadline)
             switch transport.takeReceived(slot) {
@@ -47,7 +53,6 @@ extension Core {
     func awaitBytes(
         _ slot: Int32, deadline: Int64, _ body: (RawSpan) -> Int
     ) async throws(NetworkError) -> Bool {
-        if Task.isCancelled { throw .cancelled }
         while true {
             if transport.withReceived(slot, body) { return true }
             switch transport.nothingReceived(slot) {
@@ -63,7 +68,6 @@ extension Core {
     /// Queues what there is room for now. Returns how many bytes that is.
     func trySend(_ slot: Int32, _ bytes: Bytes) throws(NetworkError) -> Int {
         try transport.checkSending(slot)
-        if Task.isCancelled { throw .cancelled }
         if transport.isSenderAhead(slot) { return 0 }
         return queue(slot, bytes, from: 0)
     }
@@ -72,9 +76,8 @@ extension Core {
         if bytes.count - offset >= SegmentPool.referenceThreshold {
             return transport.queue(slot, referring: bytes, from: offset)
         }
-        return unsafe bytes.withUnsafeBytes {
-            unsafe transport.queue(slot, copying: UnsafeRawBufferPointer(rebasing: $0[offset...]))
-        }
+        return unsafe transport.queue(
+            slot, copying: UnsafeRawBufferPointer(rebasing: bytes.unsafeBuffer[offset...]))
     }
 
     /// Queues the rest as room comes.
@@ -110,7 +113,6 @@ extension Core {
 
     func sendAll(_ slot: Int32, _ runs: [Bytes], deadline: Int64) async throws(NetworkError) {
         try transport.checkSending(slot)
-        if Task.isCancelled { throw .cancelled }
         var run = 0
         var offset = 0
         func queueMore() -> Bool {
@@ -131,7 +133,6 @@ extension Core {
         _ slot: Int32, _ capacity: Int, deadline: Int64, _ body: (inout OutputRawSpan) -> Void
     ) async throws(NetworkError) -> Int {
         try transport.checkSending(slot)
-        if Task.isCancelled { throw .cancelled }
         var written: Int?
         if !transport.isSenderAhead(slot) { written = transport.queue(slot, capacity: capacity, body) }
         if let written { return written }
@@ -176,8 +177,11 @@ extension Core {
             let now = martlet_monotonic_ns()
             if now >= deadline { throw .deadlineExceeded }
             let waiter = takeWaiter(in: .sleep, slot: slot)
-            let outcome = await park(waiter, deadline: min(deadline, now + pause), scope: scope(of: slot))
-            if outcome == .cancelled { throw .cancelled }
+            do throws(NetworkError) {
+                try await wait(waiter, slot: slot, deadline: min(deadline, now + pause))
+            } catch .deadlineExceeded {
+                // Time to ask again.
+            }
             pause = min(pause * 2, 20_000_000)
         }
     }
@@ -226,8 +230,9 @@ extension Core {
     // MARK: Sleeping
 
     func sleep(until deadline: Int64) async throws(NetworkError) {
-        let waiter = takeWaiter(in: .sleep, slot: -1)
-        if await park(waiter, deadline: deadline) == .cancelled { throw .cancelled }
+        if CurrentTask.isCancelled { throw .cancelled }
+        let waiter = takeWaiter(in: .sleep)
+        if unsafe await park(waiter, deadline: deadline) == .cancelled { throw .cancelled }
     }
 }
 

@@ -16,72 +16,6 @@ enum Outcome: UInt8 {
     case deadline
 }
 
-@safe final actor Waiter: SerialExecutor {
-    private unowned(unsafe) let core: Core
-    /// The waiter's number in its core's pool, and of its timer.
-    nonisolated let index: Int32
-
-    // Below: touched on the core's thread only.
-    nonisolated(unsafe) private var job: UnsafeMutableRawPointer?
-    nonisolated(unsafe) private(set) var ticket: UInt32 = 0
-    nonisolated(unsafe) private(set) var isParked = false
-    /// What the waiter waits in, so that it can leave when it is cancelled.
-    nonisolated(unsafe) var queue: WaitQueue = .none
-    nonisolated(unsafe) var slot: Int32 = -1
-    nonisolated(unsafe) var next: Int32 = -1
-    nonisolated(unsafe) private var pending: Outcome = .ready
-
-    /// Isolated state: reading it is what makes `park` a real suspension that no optimiser may drop.
-    private var parks: UInt = 0
-
-    init(core: Core, index: Int32) {
-        unsafe self.core = core
-        self.index = index
-    }
-
-    nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe UnownedSerialExecutor(ordinary: self) }
-
-    /// Suspends the calling task until `resume`.
-    @inline(never)
-    func park() -> Outcome {
-        parks &+= 1
-        return unsafe pending
-    }
-
-    nonisolated func enqueue(_ job: consuming ExecutorJob) {
-        unsafe assert(core.isCurrent && self.job == nil, "a waiter takes one task at a time, on its core's thread")
-        unsafe self.job = UnownedJob(job).pointer
-    }
-
-    /// Takes the waiter into use. Returns the ticket that names this use.
-    nonisolated func begin(in queue: WaitQueue, slot: Int32) -> UInt32 {
-        unsafe self.queue = queue
-        unsafe self.slot = slot
-        unsafe isParked = true
-        unsafe ticket &+= 1
-        return unsafe ticket
-    }
-
-    /// Puts the parked task on the run queue. Once a use.
-    nonisolated func resume(_ outcome: Outcome) {
-        guard unsafe isParked else { return }
-        unsafe isParked = false
-        unsafe queue = .none
-        unsafe pending = outcome
-        guard let job = unsafe job else { preconditionFailure("a waiter was resumed before its task had parked") }
-        unsafe self.job = nil
-        // The job runs on the task executor although it was enqueued here. What runs inside the waiter is `park`'s two
-        // lines; going on on the executor that the caller returns to saves a second enqueue.
-        unsafe core.enqueueLocally(job, origin: .task)
-    }
-
-    /// Takes back `begin`: the task did not park after all.
-    nonisolated func withdraw() {
-        unsafe isParked = false
-        unsafe queue = .none
-    }
-}
-
 /// What a waiter is linked into, so that a cancelled one can be taken out again.
 enum WaitQueue: UInt8 {
     case none
@@ -93,4 +27,113 @@ enum WaitQueue: UInt8 {
     case handler
     case sleep
     case datagram
+}
+
+/// The state of a waiter. Plain memory at a fixed address, so that waking a task touches no reference count.
+@safe struct WaiterRecord {
+    /// The job of the parked task.
+    var job: UnsafeMutableRawPointer?
+    var ticket: UInt32 = 0
+    /// The socket it waits on, or -1.
+    var slot: Int32 = -1
+    /// The next waiter of the same queue, or -1.
+    var next: Int32 = -1
+    var queue = WaitQueue.none
+    var isParked = false
+    var outcome = Outcome.ready
+}
+
+@safe final actor Waiter: SerialExecutor {
+    nonisolated(unsafe) let record: UnsafeMutablePointer<WaiterRecord>
+
+    /// Isolated state: changing it is what makes `park` a real suspension that no optimiser may drop.
+    private var parks: UInt = 0
+
+    init() {
+        unsafe record = .allocate(capacity: 1)
+        unsafe record.initialize(to: WaiterRecord())
+    }
+
+    deinit { unsafe record.deallocate() }
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe UnownedSerialExecutor(ordinary: self) }
+
+    /// Suspends the calling task until `WaiterTable.resume`.
+    @inline(never)
+    func park() -> Outcome {
+        parks &+= 1
+        return unsafe record.pointee.outcome
+    }
+
+    nonisolated func enqueue(_ job: consuming ExecutorJob) {
+        unsafe assert(record.pointee.job == nil, "a waiter takes one task at a time")
+        unsafe record.pointee.job = UnownedJob(job).pointer
+    }
+}
+
+/// A core's waiters, by number. The table grows to as many as were ever parked at once, and keeps them.
+@safe struct WaiterTable: ~Copyable {
+    private var waiters: [Waiter] = []
+    private var records: UnsafeMutablePointer<UnsafeMutablePointer<WaiterRecord>>
+    private var capacity = 256
+    private var free: [Int32] = []
+
+    init() { unsafe records = .allocate(capacity: 256) }
+
+    deinit { unsafe records.deallocate() }
+
+    var count: Int { waiters.count }
+
+    subscript(index: Int32) -> UnsafeMutablePointer<WaiterRecord> { unsafe records[Int(index)] }
+
+    /// The object to park in.
+    func object(_ index: Int32) -> Waiter { waiters[Int(index)] }
+
+    /// Takes an unused waiter into use. Its ticket names this use.
+    mutating func take(in queue: WaitQueue, slot: Int32) -> Int32 {
+        let index = free.popLast() ?? add()
+        let record = unsafe records[Int(index)]
+        unsafe record.pointee.queue = queue
+        unsafe record.pointee.slot = slot
+        unsafe record.pointee.next = -1
+        unsafe record.pointee.isParked = true
+        unsafe record.pointee.ticket &+= 1
+        return index
+    }
+
+    private mutating func add() -> Int32 {
+        let waiter = Waiter()
+        if waiters.count == capacity {
+            let larger = UnsafeMutablePointer<UnsafeMutablePointer<WaiterRecord>>.allocate(capacity: capacity * 2)
+            unsafe larger.moveInitialize(from: records, count: capacity)
+            unsafe records.deallocate()
+            unsafe records = larger
+            capacity *= 2
+        }
+        unsafe (records + waiters.count).initialize(to: waiter.record)
+        waiters.append(waiter)
+        free.reserveCapacity(waiters.capacity)
+        return Int32(waiters.count - 1)
+    }
+
+    /// Returns a waiter whose task goes on, or never parked.
+    mutating func release(_ index: Int32) {
+        unsafe records[Int(index)].pointee.isParked = false
+        unsafe records[Int(index)].pointee.queue = .none
+        free.append(index)
+    }
+
+    /// Ends a waiter's wait. Returns the parked task's job, or nil if the wait has ended before.
+    mutating func resume(_ index: Int32, _ outcome: Outcome) -> UnsafeMutableRawPointer? {
+        let record = unsafe records[Int(index)]
+        guard unsafe record.pointee.isParked else { return nil }
+        guard let job = unsafe record.pointee.job else {
+            preconditionFailure("a waiter was resumed before its task had parked")
+        }
+        unsafe record.pointee.isParked = false
+        unsafe record.pointee.queue = .none
+        unsafe record.pointee.outcome = outcome
+        unsafe record.pointee.job = nil
+        return unsafe job
+    }
 }

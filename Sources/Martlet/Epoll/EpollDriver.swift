@@ -21,7 +21,7 @@ private struct Watch: BitwiseCopyable {
     var polls = false
 }
 
-@safe final class EpollDriver {
+@safe struct EpollDriver: ~Copyable {
     private let epoll: Int32
     private let eventDescriptor: Int32
     private let events: UnsafeMutablePointer<epoll_event>
@@ -39,16 +39,20 @@ private struct Watch: BitwiseCopyable {
     private var knownPosition = 0
 
     init(limits: Limits, eventDescriptor: Int32) throws(NetworkError) {
-        epoll = martlet_epoll_create()
+        let epoll = martlet_epoll_create()
+        guard epoll >= 0 else { throw NetworkError(errno: -epoll, during: "epoll_create1") }
+        let result = martlet_epoll_add(epoll, eventDescriptor, Token(.wake, slot: -1, generation: 0).word, 0)
+        guard result == 0 else {
+            _ = martlet_close(epoll)
+            throw NetworkError(errno: -result, during: "epoll_ctl")
+        }
+        self.epoll = epoll
         self.eventDescriptor = eventDescriptor
         unsafe events = .allocate(capacity: eventCapacity)
         unsafe events.initialize(repeating: epoll_event(), count: eventCapacity)
         unsafe watches = .allocate(capacity: limits.connectionsPerCore)
         ready.reserveCapacity(1024)
         turn.reserveCapacity(1024)
-        guard epoll >= 0 else { throw NetworkError(errno: -epoll, during: "epoll_create1") }
-        let result = martlet_epoll_add(epoll, eventDescriptor, Token(.wake, slot: -1, generation: 0).word, 0)
-        guard result == 0 else { throw NetworkError(errno: -result, during: "epoll_ctl") }
     }
 
     deinit {
@@ -60,7 +64,7 @@ private struct Watch: BitwiseCopyable {
     // MARK: Operations
 
     /// Starts to watch a slot's descriptor.
-    private func watch(_ token: Token, descriptor: Int32, edge: Bool) {
+    private mutating func watch(_ token: Token, descriptor: Int32, edge: Bool) {
         let slot = Int(token.slot)
         while watchCount <= slot {
             unsafe (watches + watchCount).initialize(to: Watch())
@@ -72,30 +76,30 @@ private struct Watch: BitwiseCopyable {
         if result < 0 { known.append(Completion(token: token, result: result)) }
     }
 
-    func receive(_ token: Token, descriptor: Int32) {
+    mutating func receive(_ token: Token, descriptor: Int32) {
         watch(token, descriptor: descriptor, edge: true)
         unsafe watches[Int(token.slot)].receives = true
         if unsafe watches[Int(token.slot)].isReadable { enqueue(token.slot) }
     }
 
-    func accept(_ token: Token, descriptor: Int32) {
+    mutating func accept(_ token: Token, descriptor: Int32) {
         watch(token, descriptor: descriptor, edge: true)
         unsafe watches[Int(token.slot)].accepts = true
         unsafe watches[Int(token.slot)].isReadable = true
         enqueue(token.slot)
     }
 
-    func pollReadable(_ token: Token, descriptor: Int32) {
+    mutating func pollReadable(_ token: Token, descriptor: Int32) {
         watch(token, descriptor: descriptor, edge: true)
         unsafe watches[Int(token.slot)].polls = true
     }
 
-    func pollWritable(_ token: Token, descriptor: Int32) {
+    mutating func pollWritable(_ token: Token, descriptor: Int32) {
         watch(token, descriptor: descriptor, edge: true)
         unsafe watches[Int(token.slot)].waitsToWrite = true
     }
 
-    func cancel(_ target: Token) {
+    mutating func cancel(_ target: Token) {
         let slot = Int(target.slot)
         guard slot < watchCount, unsafe watches[slot].generation == target.generation else { return }
         switch target.operation {
@@ -123,14 +127,14 @@ private struct Watch: BitwiseCopyable {
     }
 
     /// The descriptor leaves epoll by being closed.
-    func close(slot: Int32, descriptor: Int32) {
+    mutating func close(slot: Int32, descriptor: Int32) {
         if slot >= 0, slot < watchCount, unsafe watches[Int(slot)].descriptor == descriptor {
             unsafe watches[Int(slot)].descriptor = -1
         }
         _ = martlet_close(descriptor)
     }
 
-    func connect(_ token: Token, descriptor: Int32, address: UnsafeMutablePointer<martlet_address>) {
+    mutating func connect(_ token: Token, descriptor: Int32, address: UnsafeMutablePointer<martlet_address>) {
         let result = unsafe martlet_connect(descriptor, address)
         if result == 0 || result != -EINPROGRESS {
             known.append(Completion(token: token, result: result))
@@ -140,7 +144,7 @@ private struct Watch: BitwiseCopyable {
         unsafe watches[Int(token.slot)].connects = true
     }
 
-    func send(_ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int) -> SendAttempt {
+    mutating func send(_ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int) -> SendAttempt {
         let sent = unsafe martlet_send(descriptor, pieces, Int32(count))
         if sent >= 0 { return .done(sent) }
         if sent == -Int(EAGAIN) {
@@ -152,14 +156,14 @@ private struct Watch: BitwiseCopyable {
 
     // MARK: Readiness
 
-    private func enqueue(_ slot: Int32) {
+    private mutating func enqueue(_ slot: Int32) {
         guard unsafe !watches[Int(slot)].isQueued else { return }
         unsafe watches[Int(slot)].isQueued = true
         ready.append(slot)
     }
 
     /// Waits for events, `timeout` nanoseconds at most: 0 does not wait, -1 waits for ever.
-    func submit(timeout: Int64) {
+    mutating func submit(timeout: Int64) {
         eventPosition = 0
         eventCount = 0
         if turnPosition == turn.count {
@@ -177,7 +181,7 @@ private struct Watch: BitwiseCopyable {
     }
 
     /// The next thing that happened, or nil when all of it was told.
-    func next(slabs: inout SlabPool) -> Completion? {
+    mutating func next(slabs: inout SlabPool) -> Completion? {
         while true {
             if knownPosition < known.count {
                 knownPosition += 1
@@ -204,7 +208,7 @@ private struct Watch: BitwiseCopyable {
     }
 
     /// Notes what an event says of its socket.
-    private func note(_ event: epoll_event) -> Completion? {
+    private mutating func note(_ event: epoll_event) -> Completion? {
         var event = unsafe event
         let token = Token(word: unsafe martlet_epoll_token(&event))
         if token.operation == .wake {
@@ -244,7 +248,7 @@ private struct Watch: BitwiseCopyable {
     }
 
     /// One receive or accept on a socket that is ready for it.
-    private func serve(_ slot: Int32, slabs: inout SlabPool) -> Completion? {
+    private mutating func serve(_ slot: Int32, slabs: inout SlabPool) -> Completion? {
         let index = Int(slot)
         unsafe watches[index].isQueued = false
         let watch = unsafe watches[index]
@@ -274,7 +278,7 @@ private struct Watch: BitwiseCopyable {
         return Completion(token: token, result: Int32(count), slab: slab, more: true)
     }
 
-    private func accept(_ slot: Int32, _ watch: Watch) -> Completion? {
+    private mutating func accept(_ slot: Int32, _ watch: Watch) -> Completion? {
         let token = Token(.accept, slot: slot, generation: watch.generation)
         let result = martlet_accept(watch.descriptor, true)
         switch result {

@@ -10,7 +10,7 @@ internal import CMartlet
 internal import Glibc
 internal import MartletStack
 
-@safe final class IOUringDriver {
+@safe struct IOUringDriver: ~Copyable {
     private let uring: UnsafeMutablePointer<martlet_uring>
     private let eventDescriptor: Int32
     private let messages: UnsafeMutablePointer<msghdr>
@@ -24,18 +24,23 @@ internal import MartletStack
 
     /// Sets up the ring on the calling thread.
     init(limits: Limits, sqpoll: Bool, eventDescriptor: Int32) throws(NetworkError) {
-        unsafe uring = .allocate(capacity: 1)
+        let ring = UnsafeMutablePointer<martlet_uring>.allocate(capacity: 1)
+        var result = unsafe martlet_uring_open(ring, UInt32(limits.submissionEntries), UInt32(limits.completionEntries), sqpoll)
+        if result == 0 {
+            result = unsafe martlet_uring_register_buffers(ring, UInt32(limits.maximumReceiveBuffers))
+            if result < 0 { unsafe martlet_uring_close(ring) }
+        }
+        guard result == 0 else {
+            unsafe ring.deallocate()
+            throw NetworkError(errno: -result, during: "io_uring_setup")
+        }
+        unsafe uring = ring
         self.eventDescriptor = eventDescriptor
         messageCapacity = limits.submissionEntries
         unsafe messages = .allocate(capacity: messageCapacity)
         unsafe pieces = .allocate(capacity: messageCapacity * Self.piecesPerSend)
         unsafe messages.initialize(repeating: msghdr(), count: messageCapacity)
         unsafe pieces.initialize(repeating: iovec(), count: messageCapacity * Self.piecesPerSend)
-        var result = unsafe martlet_uring_open(
-            uring, UInt32(limits.submissionEntries), UInt32(limits.completionEntries), sqpoll)
-        guard result == 0 else { throw NetworkError(errno: -result, during: "io_uring_setup") }
-        result = unsafe martlet_uring_register_buffers(uring, UInt32(limits.maximumReceiveBuffers))
-        guard result == 0 else { throw NetworkError(errno: -result, during: "io_uring_register_buf_ring") }
     }
 
     deinit {
@@ -58,30 +63,30 @@ internal import MartletStack
 
     // MARK: Operations
 
-    func receive(_ token: Token, descriptor: Int32) { unsafe martlet_uring_receive(uring, descriptor, token.word) }
+    mutating func receive(_ token: Token, descriptor: Int32) { unsafe martlet_uring_receive(uring, descriptor, token.word) }
 
-    func accept(_ token: Token, descriptor: Int32, multishot: Bool) {
+    mutating func accept(_ token: Token, descriptor: Int32, multishot: Bool) {
         unsafe martlet_uring_accept(uring, descriptor, multishot, token.word)
     }
 
-    func cancel(_ target: Token) {
+    mutating func cancel(_ target: Token) {
         unsafe martlet_uring_cancel(uring, target.word, Token(.discard, slot: -1, generation: 0).word)
     }
 
-    func close(descriptor: Int32) {
+    mutating func close(descriptor: Int32) {
         unsafe martlet_uring_close_fd(uring, descriptor, Token(.discard, slot: -1, generation: 0).word)
     }
 
-    func pollReadable(_ token: Token, descriptor: Int32) {
+    mutating func pollReadable(_ token: Token, descriptor: Int32) {
         unsafe martlet_uring_poll_readable(uring, descriptor, token.word)
     }
 
-    func pollWritable(_ token: Token, descriptor: Int32) {
+    mutating func pollWritable(_ token: Token, descriptor: Int32) {
         unsafe martlet_uring_poll_writable(uring, descriptor, token.word)
     }
 
     /// `address` must live until the operation completes.
-    func connect(_ token: Token, descriptor: Int32, address: UnsafeMutablePointer<martlet_address>) {
+    mutating func connect(_ token: Token, descriptor: Int32, address: UnsafeMutablePointer<martlet_address>) {
         unsafe address.withMemoryRebound(to: martlet_address.self, capacity: 1) { address in
             unsafe withUnsafePointer(to: &address.pointee.storage) { storage in
                 unsafe storage.withMemoryRebound(to: sockaddr.self, capacity: 1) {
@@ -92,7 +97,7 @@ internal import MartletStack
     }
 
     /// Up to ``piecesPerSend`` pieces, in order.
-    func send(_ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int, silent: Bool) -> SendAttempt {
+    mutating func send(_ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int, silent: Bool) -> SendAttempt {
         if messageCount == messageCapacity {
             unsafe uring.pointee.submitted_early = true
             submit(waitFor: 0, timeout: 0)
@@ -108,7 +113,7 @@ internal import MartletStack
 
     // MARK: Buffers
 
-    func provide(from slabs: inout SlabPool) {
+    mutating func provide(from slabs: inout SlabPool) {
         var count: Int32 = 0
         while let index = slabs.popFreeToProvide() {
             unsafe martlet_uring_provide(
@@ -121,7 +126,7 @@ internal import MartletStack
     // MARK: The system call of the round
 
     /// Submits all operations and waits for one completion, `timeout` nanoseconds at most: 0 does not wait, -1 waits for ever.
-    func submit(timeout: Int64) {
+    mutating func submit(timeout: Int64) {
         if !isWakeArmed {
             isWakeArmed = true
             unsafe martlet_uring_poll_readable(uring, eventDescriptor, Token(.wake, slot: -1, generation: 0).word)
@@ -135,7 +140,7 @@ internal import MartletStack
         }
     }
 
-    private func submit(waitFor count: UInt32, timeout: Int64) {
+    private mutating func submit(waitFor count: UInt32, timeout: Int64) {
         let result = unsafe martlet_uring_enter(uring, count, timeout)
         messageCount = 0
         switch -result {
@@ -148,7 +153,7 @@ internal import MartletStack
     var hasCompletion: Bool { unsafe martlet_uring_peek(uring) != nil }
 
     /// The next thing that happened, or nil when all of it was told.
-    func next(slabs: inout SlabPool) -> Completion? {
+    mutating func next(slabs: inout SlabPool) -> Completion? {
         guard let cqe = unsafe martlet_uring_peek(uring) else {
             if unsafe martlet_uring_overflown(uring) {
                 overflows += 1

@@ -90,7 +90,7 @@ extension KernelTransport {
         guard !listeners[slot]!.isPaused else { return }
         listeners[slot]!.isPaused = true
         pausedListeners.append(slot)
-        unsafe core.counters.acceptPauses &+= 1
+        unsafe state.pointee.counters.acceptPauses &+= 1
     }
 
     /// Lets paused listeners accept again, if there is room now.
@@ -106,9 +106,9 @@ extension KernelTransport {
 
     /// Out of descriptors: wait for a connection to close, or a little while.
     private func backOff(_ slot: Int32) {
-        unsafe core.counters.descriptorsExhausted &+= 1
+        unsafe state.pointee.counters.descriptorsExhausted &+= 1
         listeners[slot]!.isPaused = true
-        unsafe core.timers.arm(slot, at: core.now.advanced(by: .milliseconds(100)))
+        unsafe state.pointee.timers.arm(CoreState.timer(ofSocket: slot), at: state.pointee.now.advanced(by: .milliseconds(100)))
         backedOff.append(slot)
     }
 
@@ -160,7 +160,7 @@ extension KernelTransport {
     }
 
     private func adopt(_ descriptor: Int32, as slot: Int32, listener: Int32) {
-        unsafe core.counters.accepted &+= 1
+        unsafe state.pointee.counters.accepted &+= 1
         let policy = listeners[listener]!.policy
         listeners[listener]!.open += 1
         open(slot, descriptor: descriptor, policy: policy)
@@ -211,7 +211,7 @@ extension KernelTransport {
         if listener.isArmed { driver.cancel(token(.accept, slot)) }
         driver.close(slot: slot, descriptor: sockets[slot].descriptor)
         sockets[slot].flags.remove(.hasDescriptor)
-        unsafe core.timers.cancel(slot)
+        unsafe state.pointee.timers.cancel(CoreState.timer(ofSocket: slot))
         if !drain {
             while let connection = listeners[slot]!.popQueue() {
                 sockets[connection].flags.remove(.hasHandle)

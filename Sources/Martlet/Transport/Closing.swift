@@ -32,7 +32,7 @@ extension KernelTransport {
             sockets[slot].closeDeadline = nowNanoseconds.addingReportingOverflow(timeout).partialValue
         }
         if sockets[slot].sendBytes > 0 {
-            unsafe core.timers.arm(slot, at: Instant(nanoseconds: sockets[slot].closeDeadline))
+            unsafe state.pointee.timers.arm(CoreState.timer(ofSocket: slot), at: Instant(nanoseconds: sockets[slot].closeDeadline))
         }
         wakeAll(slot)
         progressClose(slot)
@@ -52,7 +52,7 @@ extension KernelTransport {
     /// The connection has failed: the waiting operations throw, and so do the next ones.
     func fail(_ slot: Int32, _ failure: Failure) {
         guard !sockets[slot].flags.contains(.hasFailed) else { return }
-        if case .errno(let errno) = failure, errno == ECONNRESET || errno == EPIPE { unsafe core.counters.resetsReceived &+= 1 }
+        if case .errno(let errno) = failure, errno == ECONNRESET || errno == EPIPE { unsafe state.pointee.counters.resetsReceived &+= 1 }
         abort(slot, failure)
     }
 
@@ -79,7 +79,7 @@ extension KernelTransport {
         let descriptor = sockets[slot].descriptor
         if reset, !sockets[slot].flags.contains(.isConnecting) {
             _ = martlet_reset_on_close(descriptor)
-            if !sockets[slot].flags.contains(.isUnix) { unsafe core.counters.resetsSent &+= 1 }
+            if !sockets[slot].flags.contains(.isUnix) { unsafe state.pointee.counters.resetsSent &+= 1 }
         }
         // close(2) does not end what is pending: each operation is cancelled, and its completion awaited.
         if sockets[slot].flags.contains(.receiveArmed) { driver.cancel(token(.receive, slot)) }
@@ -90,8 +90,8 @@ extension KernelTransport {
         if sockets[slot].flags.contains(.isConnecting) { driver.cancel(token(.connect, slot)) }
         driver.close(slot: slot, descriptor: descriptor)
         sockets[slot].flags.remove(.hasDescriptor)
-        unsafe core.timers.cancel(slot)
-        unsafe core.counters.closed &+= 1
+        unsafe state.pointee.timers.cancel(CoreState.timer(ofSocket: slot))
+        unsafe state.pointee.counters.closed &+= 1
         connectionClosed(listener: sockets[slot].listener)
     }
 
@@ -158,7 +158,7 @@ extension KernelTransport {
     /// Arms the connection's timer for the first thing that may happen to it.
     func armTimer(_ slot: Int32) {
         let deadline = nextTimer(slot)
-        if deadline != .max { unsafe core.timers.arm(slot, at: Instant(nanoseconds: deadline)) }
+        if deadline != .max { unsafe state.pointee.timers.arm(CoreState.timer(ofSocket: slot), at: Instant(nanoseconds: deadline)) }
     }
 
     private func nextTimer(_ slot: Int32) -> Int64 {
@@ -210,7 +210,7 @@ extension KernelTransport {
     }
 
     private func timeOut(_ slot: Int32, _ failure: Failure) {
-        if failure == .idle { unsafe core.counters.idleTimeouts &+= 1 }
+        if failure == .idle { unsafe state.pointee.counters.idleTimeouts &+= 1 }
         fail(slot, failure)
     }
 }

@@ -31,7 +31,7 @@ extension KernelTransport {
         sockets[slot].flags.remove(.isConnecting)
         if let address = unsafe connectAddresses.removeValue(forKey: slot) { unsafe address.deallocate() }
         if result == 0 {
-            unsafe core.counters.connected &+= 1
+            unsafe state.pointee.counters.connected &+= 1
             sockets[slot].lastActivity = nowNanoseconds
             let hasTimers = unsafe sockets[slot].policy?._withUnsafeGuaranteedRef { $0.hasTimers } ?? false
             if hasTimers, sockets[slot].flags.contains(.hasDescriptor) { armTimer(slot) }

@@ -88,11 +88,11 @@ extension KernelTransport {
             return received
         }
         if result > 0 {
-            unsafe core.counters.datagramsReceived &+= UInt64(result)
+            unsafe state.pointee.counters.datagramsReceived &+= UInt64(result)
         } else if result == -EAGAIN {
             datagramSockets[slot]!.isReadable = false
         } else if result == -ENOBUFS {
-            unsafe core.counters.receiveBuffersExhausted &+= 1
+            unsafe state.pointee.counters.receiveBuffersExhausted &+= 1
         } else if result < 0, result != -EINTR, result != -ECONNREFUSED {
             throw NetworkError(errno: -result, during: "recvmmsg")
         }
@@ -141,7 +141,7 @@ extension KernelTransport {
             }
             sent += Int(result)
         }
-        unsafe core.counters.datagramsSent &+= UInt64(sent)
+        unsafe state.pointee.counters.datagramsSent &+= UInt64(sent)
         return sent
     }
 

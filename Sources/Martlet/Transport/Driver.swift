@@ -4,118 +4,113 @@ internal import CMartlet
 internal import Glibc
 internal import MartletStack
 
-enum Driver {
-    case ioUring(IOUringDriver)
-    case epoll(EpollDriver)
+/// One of the two drivers, at a fixed address: calling it counts no reference.
+@safe struct Driver: BitwiseCopyable {
+    private var ring: UnsafeMutablePointer<IOUringDriver>?
+    private var epoll: UnsafeMutablePointer<EpollDriver>?
+
+    /// No driver yet.
+    init() {}
 
     /// Opens the driver on the calling thread. Says which it is, and why, for the log.
     static func open(
         _ choice: DriverChoice, sqpoll: Bool, limits: Limits, eventDescriptor: Int32
     ) throws(NetworkError) -> (driver: Driver, description: String) {
+        var driver = Driver()
         var reason = "asked for"
         if choice != .epoll {
             do throws(NetworkError) {
-                let driver = try IOUringDriver(limits: limits, sqpoll: sqpoll, eventDescriptor: eventDescriptor)
-                return (.ioUring(driver), "io_uring (\(driver.rung))")
+                let ring = try IOUringDriver(limits: limits, sqpoll: sqpoll, eventDescriptor: eventDescriptor)
+                let rung = ring.rung
+                unsafe driver.ring = .allocate(capacity: 1)
+                unsafe driver.ring?.initialize(to: ring)
+                return (driver, "io_uring (\(rung))")
             } catch {
                 if choice == .ioUring { throw error }
                 reason = "io_uring is refused here: \(error)"
             }
         }
-        return (.epoll(try EpollDriver(limits: limits, eventDescriptor: eventDescriptor)), "epoll (\(reason))")
+        let epoll = try EpollDriver(limits: limits, eventDescriptor: eventDescriptor)
+        unsafe driver.epoll = .allocate(capacity: 1)
+        unsafe driver.epoll?.initialize(to: epoll)
+        return (driver, "epoll (\(reason))")
+    }
+
+    func destroy() {
+        unsafe ring?.deinitialize(count: 1)
+        unsafe ring?.deallocate()
+        unsafe epoll?.deinitialize(count: 1)
+        unsafe epoll?.deallocate()
     }
 
     /// Sockets block under io_uring, where a worker would otherwise see EAGAIN, and do not under epoll.
-    var wantsNonblocking: Bool { if case .epoll = self { true } else { false } }
+    var wantsNonblocking: Bool { unsafe epoll != nil }
 
     func receive(_ token: Token, descriptor: Int32) {
-        switch self {
-        case .ioUring(let driver): driver.receive(token, descriptor: descriptor)
-        case .epoll(let driver): driver.receive(token, descriptor: descriptor)
-        }
+        unsafe ring?.pointee.receive(token, descriptor: descriptor)
+        unsafe epoll?.pointee.receive(token, descriptor: descriptor)
     }
 
     func accept(_ token: Token, descriptor: Int32, multishot: Bool) {
-        switch self {
-        case .ioUring(let driver): driver.accept(token, descriptor: descriptor, multishot: multishot)
-        case .epoll(let driver): driver.accept(token, descriptor: descriptor)
-        }
+        unsafe ring?.pointee.accept(token, descriptor: descriptor, multishot: multishot)
+        unsafe epoll?.pointee.accept(token, descriptor: descriptor)
     }
 
     func connect(_ token: Token, descriptor: Int32, address: UnsafeMutablePointer<martlet_address>) {
-        switch self {
-        case .ioUring(let driver): unsafe driver.connect(token, descriptor: descriptor, address: address)
-        case .epoll(let driver): unsafe driver.connect(token, descriptor: descriptor, address: address)
-        }
+        unsafe ring?.pointee.connect(token, descriptor: descriptor, address: address)
+        unsafe epoll?.pointee.connect(token, descriptor: descriptor, address: address)
     }
 
     func pollReadable(_ token: Token, descriptor: Int32) {
-        switch self {
-        case .ioUring(let driver): driver.pollReadable(token, descriptor: descriptor)
-        case .epoll(let driver): driver.pollReadable(token, descriptor: descriptor)
-        }
+        unsafe ring?.pointee.pollReadable(token, descriptor: descriptor)
+        unsafe epoll?.pointee.pollReadable(token, descriptor: descriptor)
     }
 
     func pollWritable(_ token: Token, descriptor: Int32) {
-        switch self {
-        case .ioUring(let driver): driver.pollWritable(token, descriptor: descriptor)
-        case .epoll(let driver): driver.pollWritable(token, descriptor: descriptor)
-        }
+        unsafe ring?.pointee.pollWritable(token, descriptor: descriptor)
+        unsafe epoll?.pointee.pollWritable(token, descriptor: descriptor)
     }
 
     /// Ends an operation. Its last completion still comes.
     func cancel(_ target: Token) {
-        switch self {
-        case .ioUring(let driver): driver.cancel(target)
-        case .epoll(let driver): driver.cancel(target)
-        }
+        unsafe ring?.pointee.cancel(target)
+        unsafe epoll?.pointee.cancel(target)
     }
 
     func close(slot: Int32, descriptor: Int32) {
-        switch self {
-        case .ioUring(let driver): driver.close(descriptor: descriptor)
-        case .epoll(let driver): driver.close(slot: slot, descriptor: descriptor)
-        }
+        unsafe ring?.pointee.close(descriptor: descriptor)
+        unsafe epoll?.pointee.close(slot: slot, descriptor: descriptor)
     }
 
     func send(
         _ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int, silent: Bool
     ) -> SendAttempt {
-        switch self {
-        case .ioUring(let driver):
-            unsafe driver.send(token, descriptor: descriptor, pieces: pieces, count: count, silent: silent)
-        case .epoll(let driver): unsafe driver.send(token, descriptor: descriptor, pieces: pieces, count: count)
+        if let ring = unsafe ring {
+            return unsafe ring.pointee.send(token, descriptor: descriptor, pieces: pieces, count: count, silent: silent)
         }
+        return unsafe epoll.unsafelyUnwrapped.pointee.send(token, descriptor: descriptor, pieces: pieces, count: count)
     }
 
     /// Gives free slabs to the kernel, where the driver fills them itself.
-    func provide(from slabs: inout SlabPool) {
-        if case .ioUring(let driver) = self { driver.provide(from: &slabs) }
-    }
+    func provide(from slabs: inout SlabPool) { unsafe ring?.pointee.provide(from: &slabs) }
 
     /// Hands over all operations and waits, `timeout` nanoseconds at most: 0 does not wait, -1 waits for ever.
     func submit(timeout: Int64) {
-        switch self {
-        case .ioUring(let driver): driver.submit(timeout: timeout)
-        case .epoll(let driver): driver.submit(timeout: timeout)
-        }
+        unsafe ring?.pointee.submit(timeout: timeout)
+        unsafe epoll?.pointee.submit(timeout: timeout)
     }
 
     func next(slabs: inout SlabPool) -> Completion? {
-        switch self {
-        case .ioUring(let driver): driver.next(slabs: &slabs)
-        case .epoll(let driver): driver.next(slabs: &slabs)
-        }
+        if let ring = unsafe ring { return unsafe ring.pointee.next(slabs: &slabs) }
+        return unsafe epoll.unsafelyUnwrapped.pointee.next(slabs: &slabs)
     }
 
     var hasCompletion: Bool {
-        switch self {
-        case .ioUring(let driver): driver.hasCompletion
-        case .epoll(let driver): driver.hasCompletion
-        }
+        if let ring = unsafe ring { return unsafe ring.pointee.hasCompletion }
+        return unsafe epoll.unsafelyUnwrapped.pointee.hasCompletion
     }
 
-    var overflows: UInt64 { if case .ioUring(let driver) = self { driver.overflows } else { 0 } }
+    var overflows: UInt64 { unsafe ring?.pointee.overflows ?? 0 }
 }
 
 extension Duration {

@@ -22,7 +22,7 @@ final class HandlerPool: @unchecked Sendable {
         init(slot: Int32) { self.slot = slot }
     }
 
-    private unowned let core: Core
+    private let core: Core
     private let handler: ConnectionHandler
     private let onError: ErrorHandler?
     private var workers: [Worker] = []
@@ -56,16 +56,16 @@ final class HandlerPool: @unchecked Sendable {
 
     private func run(_ worker: Worker) async {
         let scope = worker.scope
-        scope.task = currentTaskIdentity
+        unsafe scope.record.pointee.task = CurrentTask.identity
         await withTaskCancellationHandler {
             while true {
                 await handle(worker.slot, scope)
                 worker.slot = -1
-                if Task.isCancelled || isEnding { break }
-                let waiter = core.takeWaiter(in: .handler, slot: -1)
-                worker.waiter = waiter.index
+                if CurrentTask.isCancelled || isEnding { break }
+                let waiter = core.takeWaiter(in: .handler)
+                worker.waiter = waiter
                 idle.append(worker)
-                let outcome = await core.park(waiter, scope: scope)
+                let outcome = await unsafe core.park(waiter, scope: scope.record)
                 worker.waiter = -1
                 if worker.slot < 0 || outcome != .ready { break }
             }
@@ -78,17 +78,15 @@ final class HandlerPool: @unchecked Sendable {
 
     private func handle(_ slot: Int32, _ scope: TaskScope) async {
         let connection = TCPConnection(handle: ConnectionHandle(core: core, slot: slot))
-        core.transport.sockets[slot].ownerTask = scope.task
-        unsafe core.transport.sockets[slot].scope = .passUnretained(scope)
-        do {
-            try await handler(connection)
-            unsafe core.transport.sockets[slot].scope = nil
-            core.transport.close(slot)
-        } catch {
-            unsafe core.transport.sockets[slot].scope = nil
-            core.transport.abort(slot)
-            if let onError { onError(error) } else { core.configuration.logger?.debug("a handler threw: \(error)") }
-        }
+        unsafe core.transport.sockets[slot].scope = unsafe scope.record
+        unsafe scope.record.pointee.slot = slot
+        var failure: (any Error)?
+        do { try await handler(connection) } catch { failure = error }
+        unsafe core.transport.sockets[slot].scope = nil
+        unsafe scope.record.pointee.slot = -1
+        guard let failure else { return core.transport.close(slot) }
+        core.transport.abort(slot)
+        if let onError { onError(failure) } else { core.configuration.logger?.debug("a handler threw: \(failure)") }
     }
 
     private func remove(_ worker: Worker) {
@@ -129,15 +127,16 @@ final class HandlerPool: @unchecked Sendable {
     }
 
     private func wait() async -> Outcome {
-        let waiter = core.takeWaiter(in: .handler, slot: -1)
-        supervisor = waiter.index
-        return await core.park(waiter)
+        if CurrentTask.isCancelled { return .cancelled }
+        let waiter = core.takeWaiter(in: .handler)
+        supervisor = waiter
+        return unsafe await core.park(waiter)
     }
 
     /// Waits although the task is cancelled: handlers may ignore that for a while, and are awaited all the same.
     private func waitForHandlers() async {
-        let waiter = core.takeWaiter(in: .handler, slot: -1)
-        supervisor = waiter.index
+        let waiter = core.takeWaiter(in: .handler)
+        supervisor = waiter
         await core.parkUncancellably(waiter)
     }
 

@@ -7,8 +7,8 @@ internal import Glibc
 internal import MartletStack
 
 @safe final class KernelTransport {
-    unowned(unsafe) let core: Core
-    let driver: Driver
+    let state: UnsafeMutablePointer<CoreState>
+    private(set) var driver: Driver
     var sockets: SocketTable
     var slabs: SlabPool
     var segments: SegmentPool
@@ -32,32 +32,39 @@ internal import MartletStack
     /// Listeners that ran out of descriptors.
     var backedOff: [Int32] = []
 
-    init(core: Core, driver: Driver, limits: Limits) {
-        unsafe self.core = core
-        self.driver = driver
+    init(state: UnsafeMutablePointer<CoreState>, limits: Limits) {
+        unsafe self.state = state
+        driver = Driver()
         sockets = SocketTable(capacity: limits.connectionsPerCore)
         slabs = SlabPool(
             initial: limits.receiveBuffers, maximum: limits.maximumReceiveBuffers, slabCapacity: limits.receiveBufferSize)
         segments = SegmentPool(buffers: limits.maximumSendBuffers)
         silent.reserveCapacity(1024)
+    }
+
+    deinit { driver.destroy() }
+
+    /// Takes a driver into use, on the core's thread.
+    func open(_ driver: Driver) {
+        self.driver = driver
         driver.provide(from: &slabs)
     }
 
     // MARK: The round
 
-    /// Hears all that the driver has to tell.
-    func reap() {
-        while let completion = driver.next(slabs: &slabs) { handle(completion) }
+    /// Hears all that the driver has to tell. Returns whether the core's eventfd was signalled.
+    func reap() -> Bool {
+        var wasSignalled = false
+        while let completion = driver.next(slabs: &slabs) {
+            if completion.token.operation == .wake { wasSignalled = true } else { handle(completion) }
+        }
         settleSilentSends()
+        return wasSignalled
     }
 
     private func handle(_ completion: Completion) {
         let token = completion.token
         let slot = token.slot
-        if token.operation == .wake {
-            unsafe core.wasWoken()
-            return
-        }
         guard slot >= 0, sockets.isCurrent(slot, token.generation) else {
             if completion.slab >= 0 { slabs.release(completion.slab) }
             if token.operation == .accept, completion.result >= 0 { _ = martlet_close(completion.result) }
@@ -105,14 +112,27 @@ internal import MartletStack
         if sockets[slot].flags.contains(.isClosing) { progressClose(slot) }
     }
 
-    func wake(_ waiter: Int32) {
-        if waiter >= 0 { unsafe core.waiter(waiter).resume(.ready) }
+    func wake(_ waiter: Int32) { unsafe state.pointee.resume(waiter) }
+
+    /// Ends a wait from outside of what it waits for: the waiter leaves its queue, and its task goes on.
+    func end(_ waiter: Int32, _ outcome: Outcome) {
+        guard unsafe state.pointee.waiters[waiter].pointee.isParked else { return }
+        unlink(waiter)
+        unsafe state.pointee.resume(waiter, outcome)
+    }
+
+    /// The task that owns a connection was cancelled: it goes on, and the connection is reset.
+    func scopeCancelled(_ scope: UnsafeMutablePointer<ScopeRecord>) {
+        let waiter = unsafe scope.pointee.parked
+        if waiter >= 0 { end(waiter, .cancelled) }
+        let slot = unsafe scope.pointee.slot
+        if slot >= 0 { abort(slot, .cancelled) }
     }
 
     /// Takes a waiter out of the queue that it waits in.
-    func unlink(_ waiter: Waiter) {
-        let slot = unsafe waiter.slot
-        switch unsafe waiter.queue {
+    func unlink(_ waiter: Int32) {
+        let slot = unsafe state.pointee.waiters[waiter].pointee.slot
+        switch unsafe state.pointee.waiters[waiter].pointee.queue {
         case .receive: sockets[slot].receiver = -1
         case .send: unlinkSender(waiter, slot)
         case .flush: unlinkFlusher(waiter, slot)
@@ -130,6 +150,7 @@ internal import MartletStack
         case .idle: return .idleTimeout
         case .write: return .writeTimeout
         case .aborted: return .closed
+        case .cancelled: return .cancelled
         }
     }
 
@@ -138,7 +159,7 @@ internal import MartletStack
         listeners.values.reduce(0) { $0 + $1.open + $1.surplus.count }
     }
 
-    var nowNanoseconds: Int64 { unsafe core.now.nanoseconds }
+    var nowNanoseconds: Int64 { unsafe state.pointee.now.nanoseconds }
 
     /// Closes all that is open, when the core ends.
     func closeEverything() {

@@ -87,7 +87,7 @@ extension KernelTransport {
     private func pauseReceive(_ slot: Int32) {
         guard sockets[slot].flags.contains(.receiveArmed), !sockets[slot].flags.contains(.receiveCancelled) else { return }
         sockets[slot].flags.insert(.receiveCancelled)
-        unsafe core.counters.receivePauses &+= 1
+        unsafe state.pointee.counters.receivePauses &+= 1
         driver.cancel(token(.receive, slot))
     }
 
@@ -122,7 +122,7 @@ extension KernelTransport {
         sockets[slot].unreadBytes += count
         sockets[slot].lastActivity = nowNanoseconds
         sockets[slot].flags.remove(.awaitsFirstByte)
-        unsafe core.counters.bytesReceived &+= UInt64(count)
+        unsafe state.pointee.counters.bytesReceived &+= UInt64(count)
         let receiver = sockets[slot].receiver
         if receiver >= 0 {
             sockets[slot].receiver = -1
@@ -148,7 +148,7 @@ extension KernelTransport {
     // MARK: Short of buffers
 
     private func starve(_ slot: Int32) {
-        unsafe core.counters.receiveBuffersExhausted &+= 1
+        unsafe state.pointee.counters.receiveBuffersExhausted &+= 1
         guard !sockets[slot].flags.contains(.isStarved) else { return }
         sockets[slot].flags.insert(.isStarved)
         sockets[slot].nextStarved = -1

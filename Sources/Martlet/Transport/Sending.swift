@@ -112,14 +112,15 @@ extension KernelTransport {
 
     /// Makes one operation of what a socket has queued.
     func startSending(_ slot: Int32) {
-        let state = sockets[slot]
-        guard state.sendBytes > 0, state.flags.isDisjoint(with: [.sendPending, .hasFailed, .isConnecting]),
-            state.flags.contains(.hasDescriptor)
+        let flags = sockets[slot].flags
+        let waiting = sockets[slot].sendBytes
+        guard waiting > 0, flags.isDisjoint(with: [.sendPending, .hasFailed, .isConnecting]),
+            flags.contains(.hasDescriptor)
         else { return }
         var total: Int32 = 0
         let attempt = unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: IOUringDriver.piecesPerSend) { pieces in
             var count = 0
-            var segment = state.sendHead
+            var segment = sockets[slot].sendHead
             while segment >= 0, count < pieces.count {
                 let length = segments.count(of: segment)
                 if length > 0 {
@@ -129,10 +130,10 @@ extension KernelTransport {
                 }
                 segment = segments.next(after: segment)
             }
-            let isAwaited = state.senderHead >= 0 || state.flusher >= 0 || total < state.sendBytes
-            let silent = !isAwaited && state.flags.isDisjoint(with: [.finishWanted, .isClosing])
+            let isAwaited = sockets[slot].senderHead >= 0 || sockets[slot].flusher >= 0 || total < waiting
+            let silent = !isAwaited && flags.isDisjoint(with: [.finishWanted, .isClosing])
             return unsafe driver.send(
-                token(.send, slot), descriptor: state.descriptor, pieces: UnsafePointer(pieces.baseAddress.unsafelyUnwrapped),
+                token(.send, slot), descriptor: sockets[slot].descriptor, pieces: UnsafePointer(pieces.baseAddress.unsafelyUnwrapped),
                 count: count, silent: silent)
         }
         switch attempt {
@@ -147,7 +148,13 @@ extension KernelTransport {
             silent.append(slot)
         case .done(let count):
             sent(slot, Int32(count))
-            if count < total { awaitRoom(slot) } else if sockets[slot].sendBytes > 0 { markDirty(slot) }
+            if count < total {
+                awaitRoom(slot)
+            } else if sockets[slot].sendBytes > 0 {
+                markDirty(slot)
+            } else if sockets[slot].flags.contains(.isClosing) {
+                progressClose(slot)
+            }
         case .blocked:
             sockets[slot].flags.insert(.sendPending)
             sockets[slot].outstanding += 1
@@ -217,7 +224,7 @@ extension KernelTransport {
         }
         sockets[slot].sendBytes -= count
         sockets[slot].lastSendProgress = nowNanoseconds
-        unsafe core.counters.bytesSent &+= UInt64(count)
+        unsafe state.pointee.counters.bytesSent &+= UInt64(count)
         if sockets[slot].senderHead >= 0, let policy = unsafe sockets[slot].policy {
             let limit = unsafe policy._withUnsafeGuaranteedRef { $0.sendLimit }
             if sockets[slot].sendBytes <= limit / 2 { wakeFirstSender(slot) }
@@ -246,18 +253,18 @@ extension KernelTransport {
     // MARK: Those who wait
 
     /// Queues a sender: behind the others, or in front of them if its message is under way.
-    func enqueueSender(_ waiter: Waiter, _ slot: Int32, isUnderWay: Bool) {
+    func enqueueSender(_ waiter: Int32, _ slot: Int32, isUnderWay: Bool) {
         let head = sockets[slot].senderHead
         let tail = sockets[slot].senderTail
-        unsafe waiter.next = -1
+        unsafe state.pointee.waiters[waiter].pointee.next = -1
         if isUnderWay {
             sockets[slot].flags.remove(.senderActive)
-            unsafe waiter.next = head
-            sockets[slot].senderHead = waiter.index
-            if tail < 0 { sockets[slot].senderTail = waiter.index }
+            unsafe state.pointee.waiters[waiter].pointee.next = head
+            sockets[slot].senderHead = waiter
+            if tail < 0 { sockets[slot].senderTail = waiter }
         } else {
-            if tail >= 0 { unsafe core.waiter(tail).next = waiter.index } else { sockets[slot].senderHead = waiter.index }
-            sockets[slot].senderTail = waiter.index
+            if tail >= 0 { unsafe state.pointee.waiters[tail].pointee.next = waiter } else { sockets[slot].senderHead = waiter }
+            sockets[slot].senderTail = waiter
         }
     }
 
@@ -265,7 +272,7 @@ extension KernelTransport {
     func wakeFirstSender(_ slot: Int32) {
         let head = sockets[slot].senderHead
         guard head >= 0, !sockets[slot].flags.contains(.senderActive) else { return }
-        sockets[slot].senderHead = unsafe core.waiter(head).next
+        sockets[slot].senderHead = unsafe state.pointee.waiters[head].pointee.next
         if sockets[slot].senderHead < 0 { sockets[slot].senderTail = -1 }
         sockets[slot].flags.insert(.senderActive)
         wake(head)
@@ -277,13 +284,13 @@ extension KernelTransport {
         wakeFirstSender(slot)
     }
 
-    func unlinkSender(_ waiter: Waiter, _ slot: Int32) {
+    func unlinkSender(_ waiter: Int32, _ slot: Int32) {
         var previous: Int32 = -1
         var index = sockets[slot].senderHead
         while index >= 0 {
-            let next = unsafe core.waiter(index).next
-            if index == waiter.index {
-                if previous >= 0 { unsafe core.waiter(previous).next = next } else { sockets[slot].senderHead = next }
+            let next = unsafe state.pointee.waiters[index].pointee.next
+            if index == waiter {
+                if previous >= 0 { unsafe state.pointee.waiters[previous].pointee.next = next } else { sockets[slot].senderHead = next }
                 if next < 0 { sockets[slot].senderTail = previous }
                 return
             }
@@ -292,18 +299,18 @@ extension KernelTransport {
         }
     }
 
-    func appendFlusher(_ waiter: Waiter, _ slot: Int32) {
-        unsafe waiter.next = sockets[slot].flusher
-        sockets[slot].flusher = waiter.index
+    func appendFlusher(_ waiter: Int32, _ slot: Int32) {
+        unsafe state.pointee.waiters[waiter].pointee.next = sockets[slot].flusher
+        sockets[slot].flusher = waiter
     }
 
-    func unlinkFlusher(_ waiter: Waiter, _ slot: Int32) {
+    func unlinkFlusher(_ waiter: Int32, _ slot: Int32) {
         var previous: Int32 = -1
         var index = sockets[slot].flusher
         while index >= 0 {
-            let next = unsafe core.waiter(index).next
-            if index == waiter.index {
-                if previous >= 0 { unsafe core.waiter(previous).next = next } else { sockets[slot].flusher = next }
+            let next = unsafe state.pointee.waiters[index].pointee.next
+            if index == waiter {
+                if previous >= 0 { unsafe state.pointee.waiters[previous].pointee.next = next } else { sockets[slot].flusher = next }
                 return
             }
             previous = index
@@ -315,7 +322,7 @@ extension KernelTransport {
         var index = sockets[slot].flusher
         sockets[slot].flusher = -1
         while index >= 0 {
-            let next = unsafe core.waiter(index).next
+            let next = unsafe state.pointee.waiters[index].pointee.next
             wake(index)
             index = next
         }
@@ -326,7 +333,7 @@ extension KernelTransport {
         sockets[slot].senderHead = -1
         sockets[slot].senderTail = -1
         while index >= 0 {
-            let next = unsafe core.waiter(index).next
+            let next = unsafe state.pointee.waiters[index].pointee.next
             wake(index)
             index = next
         }

@@ -53,6 +53,8 @@ enum Failure: BitwiseCopyable, Equatable {
     case idle
     case write
     case aborted
+    /// The task that owns it was cancelled.
+    case cancelled
 }
 
 @safe struct SocketState: BitwiseCopyable {
@@ -83,9 +85,8 @@ enum Failure: BitwiseCopyable, Equatable {
     var nextStarved: Int32 = -1
     var nextFree: Int32 = -1
 
-    /// The task for which a scope has installed the one cancellation handler that its operations need (`TaskScope`).
-    var ownerTask: UInt = 0
-    var scope: Unmanaged<TaskScope>?
+    /// The scope that has installed the one cancellation handler that its task's operations need (`TaskScope`).
+    var scope: UnsafeMutablePointer<ScopeRecord>?
     var policy: Unmanaged<Policy>?
     var listener: Int32 = -1
     var failure: Failure = .aborted

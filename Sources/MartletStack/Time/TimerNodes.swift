@@ -19,8 +19,8 @@ struct TimerNode: BitwiseCopyable {
 @safe
 @usableFromInline
 struct TimerNodes: ~Copyable {
-    // SAFETY: `memory` is allocated for `capacity` nodes, initialised for the first `count`, and never leaves this type.
-    // Each access is checked against `count`. A node is trivial, so there is nothing to deinitialise.
+    // SAFETY: `memory` is allocated for `capacity` nodes, initialised for the first `count`, and never leaves this
+    // type. Each access is checked against `count`. A node is trivial, so there is nothing to deinitialise.
     @usableFromInline var memory: UnsafeMutablePointer<TimerNode>
     @usableFromInline var count: UInt32 = 0
     var capacity: Int

@@ -113,9 +113,8 @@ extension TimerWheel {
         let place = place(for: deadline)
         if nodes[position].next == Self.nowhere {
             armed += 1
-        } else if place >= Self.firstSlot && nodes[position].deadline > latest
-            && place == self.place(for: nodes[position].deadline)
-        {
+        } else if place >= Self.firstSlot && place == self.place(for: nodes[position].deadline) {
+            // A deadline still ahead says where its timer is filed, so this one is there already.
             nodes[position].deadline = deadline
             return
         } else {
@@ -171,7 +170,7 @@ extension TimerWheel {
     /// An earlier instant than ``now`` does not move time back; it still expires what was armed for the past.
     /// What an earlier advance left undrained stays at the front of the list.
     ///
-    /// O(timers that expire + timers filed again), and a few nanoseconds if there are none.
+    /// O(timers that expire, are filed again, or are due later within the present tick); a few nanoseconds if none.
     @inlinable
     public mutating func advance(to instant: Instant) {
         moveRing(Self.due, behind: Self.expired)

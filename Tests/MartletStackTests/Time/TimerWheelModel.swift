@@ -78,7 +78,7 @@ struct TimerWheelPair: ~Copyable {
                 break
             }
             guard let expected, let timer = model.timers[popped], timer.hasExpired else {
-                throw Mismatch("popped \(popped) too early, or twice: \(String(describing: model.timers[popped]))", self)
+                throw Mismatch("popped \(popped) too early, or twice", self)
             }
             // Order is promised to the tick only.
             guard tick(of: timer.effective) == tick(of: expected.effective) else {

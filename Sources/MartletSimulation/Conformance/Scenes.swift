@@ -1,0 +1,74 @@
+// The stages that the checks play on: a server with a client, a listener with a client, a pair of connected ends.
+
+internal import Martlet
+
+extension Conformance.Environment {
+    /// Runs a runtime, with an address to listen on.
+    func withRuntime(
+        _ body: @escaping @Sendable (_ runtime: Runtime, _ address: SocketAddress) async throws -> Void
+    ) async throws {
+        let address = address()
+        defer { release(address) }
+        try await Runtime.run(configuration) { try await body($0, address) }
+    }
+
+    /// Serves with `handler` while `client` runs, then ends the server.
+    ///
+    /// What the check expected in vain inside a handler fails the check.
+    func serving(
+        _ options: ConnectionOptions = .init(), onError: ErrorHandler? = nil, handler: @escaping ConnectionHandler,
+        client: @escaping @Sendable (_ runtime: Runtime, _ address: SocketAddress) async throws -> Void
+    ) async throws {
+        let failures = Collected<ConformanceFailure>()
+        try await withRuntime { runtime, wanted in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let address = Promise<SocketAddress>()
+                group.addTask {
+                    do {
+                        try await runtime.serve(
+                            on: wanted, options: options, onListening: { address.keep($0) },
+                            onError: { error in
+                                if let failure = error as? ConformanceFailure { failures.append(failure) }
+                                onError?(error)
+                            }, handler: handler)
+                        address.fail(ConformanceFailure(description: "serve returned before it was told to"))
+                    } catch {
+                        address.fail(error)
+                        throw error
+                    }
+                }
+                let result = await outcome { try await client(runtime, try await address.value) }
+                if let failure = failures.all.first { throw failure }
+                try result.get()
+                group.cancelAll()
+            }
+            if let failure = failures.all.first { throw failure }
+        }
+    }
+
+    /// Serves with `handler` while a plain socket is connected to it.
+    func servingPlain(
+        _ options: ConnectionOptions = .init(), receiveBuffer: Int? = nil, sendBuffer: Int? = nil,
+        handler: @escaping ConnectionHandler, peer: @escaping @Sendable (PlainSocket) async throws -> Void
+    ) async throws {
+        try await serving(options, handler: handler) { _, address in
+            try await peer(onThread { try PlainSocket(to: address, receiveBuffer: receiveBuffer, sendBuffer: sendBuffer) })
+        }
+    }
+
+    /// Runs `body` on a core with that core's listener.
+    func listening(
+        _ options: ConnectionOptions = .init(),
+        _ body: @escaping @Sendable (_ runtime: Runtime, _ listener: TCPListener) async throws -> Void
+    ) async throws {
+        try await withRuntime { runtime, address in
+            let core = runtime.cores[0]
+            try await onCore(core) { try await body(runtime, core.listen(on: address, options: options)) }
+        }
+    }
+}
+
+/// Runs `body` on a core's thread.
+func onCore<R: Sendable>(_ core: Core, _ body: @escaping @Sendable () async throws -> R) async throws -> R {
+    try await Task(executorPreference: core.taskExecutorForTests) { try await body() }.value
+}
