@@ -76,9 +76,10 @@ enum WaitQueue: UInt8 {
     private var waiters: [Waiter] = []
     private var records: UnsafeMutablePointer<UnsafeMutablePointer<WaiterRecord>>
     private var capacity = 256
-    private var free: [Int32] = []
+    /// The first of the unused ones, which are linked through their `next`.
+    private var firstFree: Int32 = -1
 
-    init() { unsafe records = .allocate(capacity: 256) }
+    init() { unsafe records = .allocate(capacity: capacity) }
 
     deinit { unsafe records.deallocate() }
 
@@ -91,8 +92,9 @@ enum WaitQueue: UInt8 {
 
     /// Takes an unused waiter into use. Its ticket names this use.
     mutating func take(in queue: WaitQueue, slot: Int32) -> Int32 {
-        let index = free.popLast() ?? add()
+        let index = firstFree >= 0 ? firstFree : add()
         let record = unsafe records[Int(index)]
+        unsafe firstFree = record.pointee.next
         unsafe record.pointee.queue = queue
         unsafe record.pointee.slot = slot
         unsafe record.pointee.next = -1
@@ -112,7 +114,6 @@ enum WaitQueue: UInt8 {
         }
         unsafe (records + waiters.count).initialize(to: waiter.record)
         waiters.append(waiter)
-        free.reserveCapacity(waiters.capacity)
         return Int32(waiters.count - 1)
     }
 
@@ -120,7 +121,8 @@ enum WaitQueue: UInt8 {
     mutating func release(_ index: Int32) {
         unsafe records[Int(index)].pointee.isParked = false
         unsafe records[Int(index)].pointee.queue = .none
-        free.append(index)
+        unsafe records[Int(index)].pointee.next = firstFree
+        firstFree = index
     }
 
     /// Ends a waiter's wait. Returns the parked task's job, or nil if the wait has ended before.

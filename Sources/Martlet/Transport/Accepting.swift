@@ -14,8 +14,8 @@ enum Acceptor {
     case handlers(HandlerPool)
 }
 
-struct ListenerState {
-    var acceptor: Acceptor
+final class ListenerState {
+    let acceptor: Acceptor
     let policy: Policy
     let address: SocketAddress
     /// Accepted, and not yet taken: slots, oldest first.
@@ -36,7 +36,13 @@ struct ListenerState {
 
     var queued: Int { queue.count - queueStart }
 
-    mutating func popQueue() -> Int32? {
+    init(acceptor: Acceptor, policy: Policy, address: SocketAddress) {
+        self.acceptor = acceptor
+        self.policy = policy
+        self.address = address
+    }
+
+    func popQueue() -> Int32? {
         guard queueStart < queue.count else { return nil }
         let slot = queue[queueStart]
         queueStart += 1

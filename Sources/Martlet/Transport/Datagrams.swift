@@ -5,7 +5,7 @@ internal import CMartlet
 internal import Glibc
 internal import MartletStack
 
-struct DatagramState {
+final class DatagramState {
     let address: SocketAddress
     var received: [Datagram] = []
     var receivedStart = 0
@@ -14,11 +14,12 @@ struct DatagramState {
     var isArmed = false
     var isClosed = false
     var failure: NetworkError?
-    var outgoing: [Datagram] = []
 
     var isEmpty: Bool { receivedStart == received.count }
 
-    mutating func popFirst() -> Datagram? {
+    init(address: SocketAddress) { self.address = address }
+
+    func popFirst() -> Datagram? {
         guard receivedStart < received.count else { return nil }
         let datagram = received[receivedStart]
         receivedStart += 1
