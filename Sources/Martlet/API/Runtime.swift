@@ -25,7 +25,8 @@ public final class Runtime: Sendable {
         /// How long handlers may go on after such a signal. Default 10 s.
         public var shutdownTimeout: Duration = .seconds(10)
         public var limits = Limits()
-        /// Where the runtime says which driver it took and why. Default: nowhere.
+        /// Where the runtime says which driver it took and why: at notice level if that is not the one it would like, else at
+        /// info level. Default: a logger labelled "martlet". Nil is silent.
         public var logger: Logger?
 
         /// How many cores the selection came to, and the driver after the environment had its say.
@@ -34,7 +35,7 @@ public final class Runtime: Sendable {
 
         public init(
             cores: CoreSelection = .all, driver: DriverChoice = .automatic, idle: Idle = .sleep, limits: Limits = .init(),
-            shutdownSignals: Set<Signal> = [], logger: Logger? = nil
+            shutdownSignals: Set<Signal> = [], logger: Logger? = Logger(label: "martlet")
         ) {
             self.cores = cores
             self.driver = driver
@@ -79,17 +80,18 @@ public final class Runtime: Sendable {
         _ configuration: Configuration = .init(), _ body: @escaping @Sendable (Runtime) async throws -> R
     ) async throws -> R {
         let runtime = try await start(configuration)
-        defer { for core in runtime.cores { core.stop() } }
         let signals = configuration.shutdownSignals
         if !signals.isEmpty { runtime.catchSignals(signals, timeout: configuration.shutdownTimeout) }
-        defer { for signal in signals { martlet_signal_release(signal.rawValue) } }
         let task = Task { try await body(runtime) }
         runtime.shutdownState.withLock { $0.cancelBody = { task.cancel() } }
-        return try await withTaskCancellationHandler {
-            try await task.value
+        let result = await withTaskCancellationHandler {
+            await task.result
         } onCancel: {
             task.cancel()
         }
+        for signal in signals { martlet_signal_release(signal.rawValue) }
+        for core in runtime.cores { await core.stop() }
+        return try result.get()
     }
 
     private static func start(_ configuration: Configuration) async throws(NetworkError) -> Runtime {
@@ -107,10 +109,12 @@ public final class Runtime: Sendable {
                 cores.append(core)
             }
         } catch {
-            for core in cores { core.stop() }
+            for core in cores { await core.stop() }
             throw error
         }
-        configuration.logger?.info("martlet: \(cores.count) core(s) on \(driver)")
+        let isFallback = configuration.driver == .automatic && driver.contains("refused")
+        configuration.logger?.log(
+            level: isFallback ? .notice : .info, "\(cores.count) core(s) on \(driver)")
         return Runtime(cores: cores, driver: driver)
     }
 

@@ -1,6 +1,7 @@
 // The accept loop as an AsyncSequence. A listener belongs to one core and yields that core's own connections.
 
 internal import CMartlet
+internal import Glibc
 internal import MartletStack
 
 /// A listening socket on one core: an `AsyncSequence` of ``TCPConnection``.
@@ -147,6 +148,11 @@ struct ListeningSocket: Sendable {
             kernelAddress = try SocketAddress.ipv4(.any, port: port).kernelAddress()
             result = unsafe martlet_listen(&kernelAddress, backlog, sharesPort, false, nonblocking)
         }
+        if result == -EADDRINUSE, case .unix(let path) = wanted, Self.isStale(&kernelAddress) {
+            // A socket file that a dead process left behind.
+            _ = unsafe unlink(path)
+            result = unsafe martlet_listen(&kernelAddress, backlog, sharesPort, false, nonblocking)
+        }
         guard result >= 0 else { throw NetworkError(errno: -result, address: wanted, during: "listen") }
         descriptor = result
         if !wanted.isUnix { Policy(options).apply(to: descriptor) }
@@ -161,6 +167,14 @@ struct ListeningSocket: Sendable {
 }
 
 extension ListeningSocket {
+    /// Whether nobody listens at a Unix-domain path that exists.
+    private static func isStale(_ address: inout martlet_address) -> Bool {
+        let probe = unsafe martlet_stream_socket(&address, true)
+        guard probe >= 0 else { return false }
+        defer { _ = martlet_close(probe) }
+        return unsafe martlet_connect(probe, &address) == -ECONNREFUSED
+    }
+
     private init(descriptor: Int32, address: SocketAddress) {
         self.descriptor = descriptor
         self.address = address

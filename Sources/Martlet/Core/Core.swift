@@ -25,6 +25,8 @@ internal import MartletStack
     private(set) var isolation: CoreIsolation! = nil
 
     private var isStopping = false
+    /// Whom to tell when the thread has ended.
+    private var ended: (() -> Void)?
     /// The runtime is shutting down: nothing listens any more.
     var isShuttingDown = false
     private let jobsPerRound: Int
@@ -94,11 +96,16 @@ internal import MartletStack
         let serial = unsafe serialExecutor.asUnownedSerialExecutor()
         while !isStopping { unsafe round(task, serial) }
         transport.closeEverything()
+        ended?()
         martlet_set_current_core(nil)
     }
 
-    /// Asks the thread to end. Its connections are reset.
-    func stop() { inbox.push(Message(.stop)) }
+    /// Ends the thread, and returns when it has ended. What is still open is reset.
+    func stop() async {
+        unsafe await withUnsafeContinuation { continuation in
+            inbox.push(Message(.stop { unsafe continuation.resume() }))
+        }
+    }
 
     // MARK: The round
 
@@ -114,11 +121,11 @@ internal import MartletStack
     }
 
     private func wait() {
+        noteStall()
         guard unsafe state.pointee.jobs.isEmpty, inbox.isEmpty, !isStopping, !transport.hasWork else {
             transport.driver.submit(timeout: 0)
             return
         }
-        noteStall()
         if spin > 0 && spinForWork() { return }
         guard inbox.prepareToSleep() else {
             transport.driver.submit(timeout: 0)
@@ -184,7 +191,9 @@ internal import MartletStack
         case .dropListener(let slot, let generation): transport.dropListener(slot, generation)
         case .dropDatagramSocket(let slot, let generation): transport.dropDatagramSocket(slot, generation)
         case .onSignal(let action): onSignal = action
-        case .stop: isStopping = true
+        case .stop(let ended):
+            isStopping = true
+            self.ended = ended
         }
     }
 

@@ -24,7 +24,8 @@ final class Message: Sendable {
         case dropDatagramSocket(slot: Int32, generation: UInt32)
         /// What to do when a signal has arrived.
         case onSignal(@Sendable () -> Void)
-        case stop
+        /// End the thread, and say so.
+        case stop(@Sendable () -> Void)
     }
 
     let kind: Kind

@@ -215,6 +215,9 @@ extension KernelTransport {
         if drain { drainBacklog(slot) }
         listeners[slot]!.isClosed = true
         if listener.isArmed { driver.cancel(token(.accept, slot)) }
+        // The port is free from here on, not only when the kernel has let go of a pending accept. Cores that share a
+        // Unix-domain socket leave it to each other.
+        if !listener.address.isUnix { _ = martlet_shutdown_both(sockets[slot].descriptor) }
         driver.close(slot: slot, descriptor: sockets[slot].descriptor)
         sockets[slot].flags.remove(.hasDescriptor)
         unsafe state.pointee.timers.cancel(CoreState.timer(ofSocket: slot))
