@@ -3,7 +3,9 @@
 internal import Glibc
 
 /// Why an operation on a listener, connection or socket failed.
-public enum NetworkError: Error, Hashable, Sendable {
+///
+/// One word in size: each task frame that may throw keeps room for one.
+public indirect enum NetworkError: Error, Hashable, Sendable {
     /// The waiting task was cancelled. The connection is as it was: no received byte is lost.
     case cancelled
     /// The call's own `within:` passed. The connection is as it was: no received byte is lost.

@@ -25,8 +25,8 @@ public final class Runtime: Sendable {
         /// How long handlers may go on after such a signal. Default 10 s.
         public var shutdownTimeout: Duration = .seconds(10)
         public var limits = Limits()
-        /// Where the runtime says which driver it took and why: at notice level if that is not the one it would like, else at
-        /// info level. Default: a logger labelled "martlet". Nil is silent.
+        /// Where the runtime says which driver it took and why: at notice level if io_uring is refused, else at info
+        /// level. Default: ``Logging/Logger/martlet``. Nil is silent.
         public var logger: Logger?
 
         /// How many cores the selection came to, and the driver after the environment had its say.
@@ -35,7 +35,7 @@ public final class Runtime: Sendable {
 
         public init(
             cores: CoreSelection = .all, driver: DriverChoice = .automatic, idle: Idle = .sleep, limits: Limits = .init(),
-            shutdownSignals: Set<Signal> = [], logger: Logger? = Logger(label: "martlet")
+            shutdownSignals: Set<Signal> = [], logger: Logger? = .martlet
         ) {
             self.cores = cores
             self.driver = driver
@@ -273,5 +273,14 @@ public final class Runtime: Sendable {
         var all: [CoreCounters] = []
         for core in cores { all.append(await core.isolation.counters(core)) }
         return all
+    }
+}
+
+extension Logger {
+    /// Says what a user should know, and nothing when all is well.
+    public static var martlet: Logger {
+        var logger = Logger(label: "martlet")
+        logger.logLevel = .notice
+        return logger
     }
 }

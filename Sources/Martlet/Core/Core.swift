@@ -246,16 +246,24 @@ internal import MartletStack
             outcome = await unsafe state.pointee.waiters.object(waiter).park()
             unsafe scope.pointee.parked = -1
         } else {
-            let ticket = unsafe state.pointee.waiters[waiter].pointee.ticket
-            outcome = await withTaskCancellationHandler {
-                await unsafe state.pointee.waiters.object(waiter).park()
-            } onCancel: {
-                inbox.push(Message(.cancel(waiter: waiter, ticket: ticket)))
-            }
+            outcome = await parkWatched(waiter)
         }
         if deadline != .max { unsafe state.pointee.timers.cancel(timer) }
         unsafe state.pointee.waiters.release(waiter)
         return outcome
+    }
+
+    /// Parks with a cancellation handler of its own. The closure is isolated as the caller is: without that, a task that came
+    /// from elsewhere through `CoreIsolation` would leave the core's thread on its way into the waiter.
+    @inline(never)
+    private func parkWatched(_ waiter: Int32, isolation: isolated (any Actor)? = #isolation) async -> Outcome {
+        let ticket = unsafe state.pointee.waiters[waiter].pointee.ticket
+        return await withTaskCancellationHandler {
+            _ = isolation
+            return await unsafe state.pointee.waiters.object(waiter).park()
+        } onCancel: {
+            inbox.push(Message(.cancel(waiter: waiter, ticket: ticket)))
+        }
     }
 
     /// Parks the calling task in `waiter`. Neither its cancellation nor time ends that.

@@ -13,7 +13,8 @@ extension Core {
         return unsafe scope
     }
 
-    /// Parks until `resume`, and throws if that was for another reason than that something is ready.
+    /// Parks until something resumes the task, and throws if that was for another reason than that something is ready.
+    @inline(__always)  // one task frame instead of two: an idle connection keeps it
     private func wait(_ waiter: Int32, slot: Int32, deadline: Int64) async throws(NetworkError) {
         let scope = unsafe scope(of: slot)
         if unsafe scope == nil, CurrentTask.isCancelled {
@@ -31,6 +32,7 @@ extension Core {
     // MARK: Receiving
 
     /// Parks as the connection's receiver.
+    @inline(__always)
     private func waitToReceive(_ slot: Int32, deadline: Int64) async throws(NetworkError) {
         precondition(transport.sockets[slot].receiver < 0, "two tasks receive from one connection at once")
         let waiter = takeWaiter(in: .receive, slot: slot)

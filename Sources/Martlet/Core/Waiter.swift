@@ -66,6 +66,7 @@ enum WaitQueue: UInt8 {
     }
 
     nonisolated func enqueue(_ job: consuming ExecutorJob) {
+        unsafe assert(martlet_current_core() != nil, "a task parks on its waiter's core's thread")
         unsafe assert(record.pointee.job == nil, "a waiter takes one task at a time")
         unsafe record.pointee.job = UnownedJob(job).pointer
     }

@@ -29,11 +29,10 @@ extension KernelTransport {
         sockets[slot].flags.insert(.isClosing)
         if let policy = unsafe sockets[slot].policy {
             let timeout = unsafe policy._withUnsafeGuaranteedRef { $0.closeTimeout }
-            sockets[slot].closeDeadline = nowNanoseconds.addingReportingOverflow(timeout).partialValue
+            let (deadline, overflows) = nowNanoseconds.addingReportingOverflow(timeout)
+            sockets[slot].closeDeadline = overflows ? .max : deadline
         }
-        if sockets[slot].sendBytes > 0 {
-            unsafe state.pointee.timers.arm(CoreState.timer(ofSocket: slot), at: Instant(nanoseconds: sockets[slot].closeDeadline))
-        }
+        if sockets[slot].sendBytes > 0 { armTimer(slot) }
         wakeAll(slot)
         progressClose(slot)
     }

@@ -77,11 +77,28 @@ final class HandlerPool: @unchecked Sendable {
     }
 
     private func handle(_ slot: Int32, _ scope: TaskScope) async {
-        let connection = TCPConnection(handle: ConnectionHandle(core: core, slot: slot))
+        let connection = begin(slot, scope)
+        do {
+            try await handler(connection)
+            end(slot, scope, nil)
+        } catch {
+            end(slot, scope, error)
+        }
+        // Dropping the handle closes: it must not come before a reset.
+        withExtendedLifetime(connection) {}
+    }
+
+    // What does not wait stands outside of the task's frame: an idle connection keeps that frame.
+
+    @inline(never)
+    private func begin(_ slot: Int32, _ scope: TaskScope) -> TCPConnection {
         unsafe core.transport.sockets[slot].scope = unsafe scope.record
         unsafe scope.record.pointee.slot = slot
-        var failure: (any Error)?
-        do { try await handler(connection) } catch { failure = error }
+        return TCPConnection(handle: ConnectionHandle(core: core, slot: slot))
+    }
+
+    @inline(never)
+    private func end(_ slot: Int32, _ scope: TaskScope, _ failure: (any Error)?) {
         unsafe core.transport.sockets[slot].scope = nil
         unsafe scope.record.pointee.slot = -1
         guard let failure else { return core.transport.close(slot) }
