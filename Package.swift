@@ -1,6 +1,10 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// CI asks for this. Users of the package are not stopped by a warning that a newer compiler invents.
+let asErrors: [SwiftSetting] =
+    Context.environment["MARTLET_WARNINGS_AS_ERRORS"] == nil ? [] : [.treatAllWarnings(as: .error)]
+
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .strictMemorySafety(),
@@ -9,7 +13,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableExperimentalFeature("Lifetimes"),
-]
+] + asErrors
 
 /// The packet path is single-threaded by construction, and debug builds and every test still check exclusivity.
 /// In release builds a dynamic check on each access to a core's state costs more than the work it guards.
@@ -53,6 +57,6 @@ let package = Package(
                 name: name,
                 dependencies: ["Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
                 path: "Examples", exclude: examples.filter { $0 != name }.map { "\($0).swift" }, sources: ["\(name).swift"],
-                swiftSettings: [.swiftLanguageMode(.v6)])
+                swiftSettings: [.swiftLanguageMode(.v6)] + asErrors)
         }
 )

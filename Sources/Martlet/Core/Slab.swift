@@ -167,6 +167,22 @@ private struct SlabState: BitwiseCopyable {
         return unsafe Bytes(slab: slabs[Int(index)], start: Int(state.start), end: Int(state.end))
     }
 
+    /// Gives up the oldest lent slabs, a quarter of the pool at most: their bytes are the program's own now, and new slabs take
+    /// their places. Returns whether there were any.
+    mutating func replaceLent() -> Bool {
+        let count = min(lentCount, max(1, maximum / 4))
+        guard count > 0 else { return false }
+        for position in 0..<count {
+            let index = unsafe lent[position]
+            unsafe slabs[Int(index)] = Slab(capacity: slabCapacity)
+            release(index)
+        }
+        lentCount -= count
+        for position in 0..<lentCount { unsafe lent[position] = lent[position + count] }
+        replaced += UInt64(count)
+        return true
+    }
+
     /// Takes back the lent slabs that the program has let go. Once a round.
     mutating func reclaim() {
         guard lentCount > 0 else { return }

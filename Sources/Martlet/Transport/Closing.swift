@@ -197,11 +197,23 @@ extension KernelTransport {
             timeOut(slot, .idle)
         } else if isPast(state.lastActivity, policy.idleTimeout) {
             timeOut(slot, .idle)
-        } else if state.sendBytes > 0, isPast(state.lastSendProgress, policy.writeTimeout) {
+        } else if state.sendBytes > 0, isPast(state.lastSendProgress, policy.writeTimeout), !hasPeerTakenMore(slot) {
             timeOut(slot, .write)
         } else {
             armTimer(slot)
         }
+    }
+
+    /// Whether the peer has acknowledged something since this was last asked. What the kernel takes from us does not tell: it
+    /// takes nothing for long while a slow peer empties a large buffer, and io_uring reports a long send at its end.
+    private func hasPeerTakenMore(_ slot: Int32) -> Bool {
+        var info = martlet_tcp_info()
+        guard unsafe martlet_socket_tcp_info(sockets[slot].descriptor, &info) == 0,
+            info.bytes_acked != sockets[slot].acknowledged
+        else { return false }
+        sockets[slot].acknowledged = info.bytes_acked
+        sockets[slot].lastSendProgress = nowNanoseconds
+        return true
     }
 
     private func isPast(_ instant: Int64, _ timeout: Int64) -> Bool {

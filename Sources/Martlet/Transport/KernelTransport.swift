@@ -27,6 +27,8 @@ internal import MartletStack
     var lastStarved: Int32 = -1
     /// Sockets with a sender that found no send buffer.
     var waitingForBuffer: [Int32] = []
+    /// `segments.releases` when they were last woken.
+    var releasesSeen: UInt64 = 0
     /// Listeners that have stopped accepting until something changes.
     var pausedListeners: [Int32] = []
     /// Listeners that ran out of descriptors.
@@ -86,7 +88,6 @@ internal import MartletStack
         slabs.reclaim()
         driver.provide(from: &slabs)
         if firstStarved >= 0 { feedStarved() }
-        if !waitingForBuffer.isEmpty { wakeThoseWaitingForBuffers() }
         while firstDirty >= 0 {
             let slot = firstDirty
             firstDirty = sockets[slot].nextDirty
@@ -94,6 +95,7 @@ internal import MartletStack
             sockets[slot].flags.remove(.isDirty)
             startSending(slot)
         }
+        if !waitingForBuffer.isEmpty { wakeThoseWaitingForBuffers() }
         if !pausedListeners.isEmpty { resumeListeners() }
     }
 

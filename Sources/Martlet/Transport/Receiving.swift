@@ -158,7 +158,8 @@ extension KernelTransport {
 
     /// Lets sockets that found no buffer receive again, as many as there are buffers now.
     func feedStarved() {
-        if slabs.available == 0, slabs.grow() { driver.provide(from: &slabs) }
+        // A program that keeps all the buffers must not stop the receiving: nobody would say when it lets one go.
+        if slabs.available == 0, slabs.grow() || slabs.replaceLent() { driver.provide(from: &slabs) }
         var turns = slabs.available
         while turns > 0, firstStarved >= 0 {
             let slot = firstStarved

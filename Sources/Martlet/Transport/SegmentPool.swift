@@ -26,6 +26,8 @@ internal import Glibc
     private var firstFreeBuffer: Int32 = -1
     private var firstFreeReference: Int32 = -1
     private(set) var exhausted: UInt64 = 0
+    /// Segments that have come back since the start.
+    private(set) var releases: UInt64 = 0
 
     init(buffers limit: Int) {
         bufferLimit = limit
@@ -37,8 +39,6 @@ internal import Glibc
         for index in 0..<buffers { unsafe segments[index].base?.deallocate() }
         unsafe segments.deallocate()
     }
-
-    var hasFreeBuffer: Bool { firstFreeBuffer >= 0 || buffers < bufferLimit }
 
     /// A buffer of the core's, empty, or nil when all are in use.
     mutating func takeBuffer() -> Int32? {
@@ -82,6 +82,7 @@ internal import Glibc
     }
 
     mutating func release(_ index: Int32) {
+        releases &+= 1
         if let slab = unsafe segments[Int(index)].slab {
             unsafe slab.release()
             unsafe segments[Int(index)].slab = nil

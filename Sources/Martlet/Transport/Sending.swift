@@ -340,7 +340,9 @@ extension KernelTransport {
     }
 
     func wakeThoseWaitingForBuffers() {
-        guard segments.hasFreeBuffer else { return }
+        // Only a segment that has come back since is a reason to try again: buffers and references run out apart.
+        guard segments.releases != releasesSeen else { return }
+        releasesSeen = segments.releases
         let slots = waitingForBuffer
         waitingForBuffer.removeAll(keepingCapacity: true)
         for slot in slots { wakeFirstSender(slot) }

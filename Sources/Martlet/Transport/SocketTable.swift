@@ -96,6 +96,8 @@ enum Failure: BitwiseCopyable, Equatable {
     var lastActivity: Int64 = 0
     var lastSendProgress: Int64 = 0
     var closeDeadline: Int64 = .max
+    /// What the peer had acknowledged when the write timeout last looked.
+    var acknowledged: UInt64 = 0
 }
 
 /// The table and its free list.

@@ -35,7 +35,7 @@ public enum Conformance {
         /// Where the randomised checks begin. A failure names it.
         public var seed: UInt64
         /// How long one check may take.
-        public var patience: Duration = .seconds(30)
+        public var patience: Duration = .seconds(20)
 
         public init(
             name: String, configuration: Runtime.Configuration, abilities: Abilities, seed: UInt64,

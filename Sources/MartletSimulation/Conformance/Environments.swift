@@ -2,7 +2,7 @@
 
 internal import Glibc
 public import Martlet
-internal import Synchronization
+internal import MartletStack
 
 extension Conformance.Environment {
     /// What kind of address a check listens on.
@@ -34,14 +34,14 @@ extension Conformance.Environment {
         case .unix:
             return .init(
                 name: name, configuration: configuration, abilities: .unixDomain, seed: seed, address: unixAddress,
-                release: { if case .unix(let path) = $0 { _ = unlink(path) } })
+                release: { if case .unix(let path) = $0 { _ = unsafe unlink(path) } })
         }
     }
 
-    private static let paths = Atomic<Int>(0)
+    private static let paths = Count()
 
     private static func unixAddress() -> SocketAddress {
-        let number = paths.add(1, ordering: .relaxed).newValue
+        let number = paths.next()
         return .unix(path: "/tmp/martlet-conformance-\(getpid())-\(number)")
     }
 }

@@ -35,11 +35,12 @@ nonisolated(nonsending) func expectError<R>(
     try expect(false, "\(what): expected to throw \(errors), returned \(result)", file: file, line: line)
 }
 
-/// A value that one task provides and others wait for. Waiting does not end by cancellation.
+/// A value that one task provides and others wait for.
 final class Promise<Value: Sendable>: Sendable {
     private struct State {
         var result: Result<Value, any Error>?
-        var waiting: [UnsafeContinuation<Value, any Error>] = []
+        var waiting: [Int: CheckedContinuation<Value, any Error>] = [:]
+        var next = 0
     }
 
     private let state = Mutex(State())
@@ -54,22 +55,43 @@ final class Promise<Value: Sendable>: Sendable {
     private func resolve(_ result: Result<Value, any Error>) {
         let waiting = state.withLock { state in
             if state.result == nil { state.result = result }
-            defer { unsafe state.waiting = [] }
-            return unsafe state.waiting
+            defer { state.waiting = [:] }
+            return state.waiting
         }
-        for unsafe continuation in unsafe waiting { unsafe continuation.resume(with: result) }
+        for continuation in waiting.values { continuation.resume(with: result) }
     }
 
+    /// Waits for the value. A cancelled task waits no longer.
     var value: Value {
         get async throws {
-            try await unsafe withUnsafeThrowingContinuation { continuation in
-                let result = state.withLock { state in
-                    if state.result == nil { unsafe state.waiting.append(continuation) }
-                    return state.result
-                }
-                if let result { unsafe continuation.resume(with: result) }
+            let number = state.withLock { state in
+                state.next += 1
+                return state.next
+            }
+            return try await withTaskCancellationHandler {
+                try await withCheckedThrowingContinuation { wait(as: number, $0, despiteCancellation: false) }
+            } onCancel: {
+                let continuation = state.withLock { $0.waiting.removeValue(forKey: number) }
+                continuation?.resume(throwing: CancellationError())
             }
         }
+    }
+
+    /// Waits for the value as one who does not hear of cancellation.
+    var valueDespiteCancellation: Value {
+        get async throws {
+            try await withCheckedThrowingContinuation { wait(as: -1, $0, despiteCancellation: true) }
+        }
+    }
+
+    private func wait(as number: Int, _ continuation: CheckedContinuation<Value, any Error>, despiteCancellation: Bool) {
+        let result = state.withLock { state -> Result<Value, any Error>? in
+            if let result = state.result { return result }
+            if !despiteCancellation, Task.isCancelled { return .failure(CancellationError()) }
+            state.waiting[number] = continuation
+            return nil
+        }
+        if let result { continuation.resume(with: result) }
     }
 }
 
@@ -88,6 +110,15 @@ final class Count: Sendable {
         state.withLock { state in
             state.value += amount
             state.largest = max(state.largest, state.value)
+        }
+    }
+
+    /// Adds one, and returns the sum.
+    func next() -> Int {
+        state.withLock { state in
+            state.value += 1
+            state.largest = max(state.largest, state.value)
+            return state.value
         }
     }
 }
@@ -126,4 +157,42 @@ func bounded(
 /// Catches what `body` throws.
 nonisolated(nonsending) func outcome<R>(_ body: () async throws -> R) async -> Result<R, any Error> {
     do { return .success(try await body()) } catch { return .failure(error) }
+}
+
+/// Cancels the task that calls this.
+func cancelCurrentTask() {
+    unsafe withUnsafeCurrentTask { task in unsafe task?.cancel() }
+}
+
+/// Where an operation is called: by a child task, which stays on the core, or by a task of the global pool.
+enum Caller: CaseIterable {
+    case child
+    case stranger
+}
+
+/// Starts `operation`, cancels it when it waits, and expects that it then throws `error`.
+nonisolated(nonsending) func expectCancelled<R: Sendable>(
+    _ what: String, by caller: Caller, throwing error: NetworkError = .cancelled, file: String = #fileID, line: Int = #line,
+    _ operation: @escaping @Sendable () async throws -> R
+) async throws {
+    let hasBegun = Promise<Void>()
+    let expectation: @Sendable () async throws -> Void = {
+        hasBegun.keep()
+        try await expectError(error, what, file: file, line: line, operation)
+    }
+    switch caller {
+    case .child:
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await expectation() }
+            // The child went on to its wait in the same breath: this task runs after that.
+            try await hasBegun.value
+            group.cancelAll()
+            try await group.waitForAll()
+        }
+    case .stranger:
+        let task = Task.detached { try await expectation() }
+        try await hasBegun.value
+        task.cancel()
+        try await task.value
+    }
 }

@@ -51,7 +51,9 @@ enum Pattern {
 
 /// Follows a received stream, and fails at the first byte that is not the pattern's.
 struct PatternReader {
-    private(set) var count = 0
+    private(set) var count: Int
+
+    init(from offset: Int = 0) { count = offset }
 
     mutating func read(_ bytes: RawSpan, file: String = #fileID, line: Int = #line) throws(ConformanceFailure) {
         if let mismatch = Pattern.mismatch(in: bytes, from: count) {

@@ -94,7 +94,7 @@ final class PlainSocket: Sendable {
     }
 
     func accept() throws -> PlainSocket {
-        let accepted = unsafe Glibc.accept(descriptor, nil, nil)
+        let accepted = Glibc.accept(descriptor, nil, nil)
         if accepted < 0 { throw PlainError(errno: errno, call: "accept") }
         return PlainSocket(descriptor: accepted)
     }
@@ -119,7 +119,7 @@ final class PlainSocket: Sendable {
 
     private func sendSome(_ bytes: Bytes, from offset: Int, flags: Int32) throws -> Int {
         let count = unsafe bytes.withUnsafeBytes {
-            unsafe Glibc.send(descriptor, $0.baseAddress! + offset, $0.count - offset, flags | Int32(MSG_NOSIGNAL.rawValue))
+            unsafe Glibc.send(descriptor, $0.baseAddress! + offset, $0.count - offset, flags | Int32(MSG_NOSIGNAL))
         }
         if count < 0 { throw PlainError(errno: errno, call: "send") }
         return count
@@ -131,7 +131,7 @@ final class PlainSocket: Sendable {
         while sent < limit {
             let run = Pattern.bytes(min(65_536, limit - sent), from: sent)
             do {
-                sent += try sendSome(run, from: 0, flags: Int32(MSG_DONTWAIT.rawValue))
+                sent += try sendSome(run, from: 0, flags: Int32(MSG_DONTWAIT))
             } catch let error as PlainError where error.errno == EAGAIN {
                 var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
                 if unsafe poll(&wait, 1, 250) == 0 { return sent }
@@ -204,7 +204,7 @@ final class PlainSocket: Sendable {
     func end() {
         // Another socket takes the descriptor's place, so that its number cannot be given to somebody else.
         let other = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        _ = dup3(other, descriptor, O_CLOEXEC)
+        _ = dup2(other, descriptor)
         _ = Glibc.close(other)
     }
 }

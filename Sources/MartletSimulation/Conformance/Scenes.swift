@@ -56,19 +56,41 @@ extension Conformance.Environment {
         }
     }
 
-    /// Runs `body` on a core with that core's listener.
+    /// Runs `body` on the first core, with a listener of that core.
     func listening(
         _ options: ConnectionOptions = .init(),
         _ body: @escaping @Sendable (_ runtime: Runtime, _ listener: TCPListener) async throws -> Void
     ) async throws {
         try await withRuntime { runtime, address in
-            let core = runtime.cores[0]
-            try await onCore(core) { try await body(runtime, core.listen(on: address, options: options)) }
+            try await runtime.forEachCore { core in
+                guard core.index == 0 else { return }
+                try await body(runtime, core.listen(on: address, options: options))
+            }
         }
     }
 }
 
-/// Runs `body` on a core's thread.
-func onCore<R: Sendable>(_ core: Core, _ body: @escaping @Sendable () async throws -> R) async throws -> R {
-    try await Task(executorPreference: core.taskExecutorForTests) { try await body() }.value
+extension ConnectionOptions {
+    /// Small kernel buffers, so that back-pressure acts after a few hundred kilobytes.
+    static var tight: ConnectionOptions {
+        var options = ConnectionOptions()
+        options.kernelReceiveBuffer = 65_536
+        options.kernelSendBuffer = 65_536
+        options.sendLimit = 65_536
+        options.receiveLimit = 65_536
+        return options
+    }
+
+    func with(_ change: (inout ConnectionOptions) -> Void) -> ConnectionOptions {
+        var options = self
+        change(&options)
+        return options
+    }
+}
+
+extension TCPConnection {
+    /// Waits without reading until this task is cancelled.
+    nonisolated(nonsending) func waitForTheEnd() async throws {
+        while true { try await core.sleep(for: .seconds(3600)) }
+    }
 }

@@ -1,0 +1,33 @@
+/*
+ * What every peer of the comparison needs before its first connection: the two options `--port` and `--cpu`,
+ * a raised open-file limit, a processor to stay on, a listening socket, and the line that says it is ready.
+ */
+#ifndef PEER_SUPPORT_H
+#define PEER_SUPPORT_H
+
+#define PEER_BACKLOG 1024
+
+struct peer_options {
+    int port;
+    int cpu; /* -1: not pinned */
+};
+
+/* Reads `--port P` and `--cpu N`; prints the usage and exits on anything else. */
+struct peer_options peer_parse_options(int argc, char **argv);
+
+/* Keeps the calling thread, and those it starts later, on one processor; does nothing if `cpu` is negative. */
+void peer_pin(int cpu);
+
+/* Raises the soft open-file limit to the hard one and returns it. */
+int peer_raise_file_limit(void);
+
+/* A listening socket on 127.0.0.1 whose accepted connections inherit TCP_NODELAY; `flags` go to socket(2). */
+int peer_listen(int port, int flags);
+
+/* Prints `listening on 127.0.0.1:PORT` and flushes it. */
+void peer_print_ready(int port);
+
+/* Prints `what` with `error` spelled out, and exits with status 1. */
+__attribute__((noreturn)) void peer_fail(const char *what, int error);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * Start-up shared by the C peers, the load generator and the SwiftNIO peer; see PeerSupport.h.
+ */
+#define _GNU_SOURCE
+#include "PeerSupport.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+void peer_fail(const char *what, int error) {
+    fprintf(stderr, "%s: %s\n", what, strerror(error));
+    exit(1);
+}
+
+static void print_usage_and_exit(const char *program) {
+    fprintf(stderr, "usage: %s --port P [--cpu N]\n", program);
+    exit(64);
+}
+
+struct peer_options peer_parse_options(int argc, char **argv) {
+    struct peer_options options = {.port = 0, .cpu = -1};
+    for (int i = 1; i < argc; i += 2) {
+        char *end = NULL;
+        long value = i + 1 < argc ? strtol(argv[i + 1], &end, 10) : 0;
+        if (end == NULL || end == argv[i + 1] || *end != '\0') {
+            print_usage_and_exit(argv[0]);
+        }
+        if (strcmp(argv[i], "--port") == 0 && value > 0 && value < 65536) {
+            options.port = (int)value;
+        } else if (strcmp(argv[i], "--cpu") == 0 && value >= -1 && value < CPU_SETSIZE) {
+            options.cpu = (int)value;
+        } else {
+            print_usage_and_exit(argv[0]);
+        }
+    }
+    if (options.port == 0) {
+        print_usage_and_exit(argv[0]);
+    }
+    return options;
+}
+
+void peer_pin(int cpu) {
+    if (cpu < 0) {
+        return;
+    }
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set) != 0) {
+        peer_fail("sched_setaffinity", errno);
+    }
+}
+
+int peer_raise_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        peer_fail("getrlimit", errno);
+    }
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        peer_fail("setrlimit", errno);
+    }
+    return limit.rlim_cur > 1 << 20 ? 1 << 20 : (int)limit.rlim_cur;
+}
+
+int peer_listen(int port, int flags) {
+    int on = 1;
+    struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (listener < 0) {
+        peer_fail("socket", errno);
+    }
+    if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0
+        || setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
+        peer_fail("setsockopt", errno);
+    }
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0) {
+        peer_fail("bind", errno);
+    }
+    if (listen(listener, PEER_BACKLOG) != 0) {
+        peer_fail("listen", errno);
+    }
+    return listener;
+}
+
+void peer_print_ready(int port) {
+    printf("listening on 127.0.0.1:%d\n", port);
+    fflush(stdout);
+}
