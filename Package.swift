@@ -34,6 +34,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         .target(name: "CMartlet", linkerSettings: [.linkedLibrary("uring")]),
@@ -45,7 +46,10 @@ let package = Package(
         .target(name: "MartletSimulation", dependencies: ["Martlet", "MartletStack"], swiftSettings: strict),
         .executableTarget(
             name: "MartletTool",
-            dependencies: ["Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
             swiftSettings: strict),
         .testTarget(name: "MartletStackTests", dependencies: ["MartletStack"], swiftSettings: strict),
         .testTarget(

@@ -1,9 +1,16 @@
-// The command-line tool: one file a subcommand.
+// The command-line tool: one file a subcommand in this folder, and beside it a room for each thing they are made of.
+// `Load/` is the load generator, `Doctor/` what is looked at on a machine, `Terminal/` what is shown.
 
 import ArgumentParser
 
 @main
 struct MartletCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "martlet", abstract: "Tries, measures and diagnoses Martlet.", subcommands: [])
+        commandName: "martlet",
+        abstract: "Tries, measures and diagnoses Martlet, a networking runtime for Swift on Linux.",
+        discussion: """
+            Start with 'martlet demo': it needs no root and no network, and takes a few seconds. Where something does not \
+            work, 'martlet doctor' says what is missing and what to do about it.
+            """,
+        subcommands: [Demo.self, Doctor.self, Load.self])
 }

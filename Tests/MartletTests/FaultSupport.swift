@@ -222,9 +222,9 @@ final class Peer: Sendable {
 
     var descriptor: Int32 { state.withLock { $0 } }
 
-    /// Connects to a port of 127.0.0.1. No call blocks for longer than `patience` seconds.
-    init(port: UInt16, patience: Int = 20, receiveBuffer: Int32? = nil, sendBuffer: Int32? = nil) throws {
-        var address = martlet_address_ipv4(0x7f00_0001, port)
+    /// A socket that is not connected. No call on it blocks for longer than `patience` seconds.
+    init(patience: Int = 20, receiveBuffer: Int32? = nil, sendBuffer: Int32? = nil) throws {
+        var address = martlet_address_ipv4(0x7f00_0001, 0)
         let descriptor = unsafe martlet_stream_socket(&address, false)
         state = Mutex(descriptor)
         guard descriptor >= 0 else { throw Errno(number: -descriptor, during: "socket") }
@@ -235,9 +235,19 @@ final class Peer: Sendable {
         let size = socklen_t(MemoryLayout<timeval>.size)
         _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
         _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
+        _ = martlet_set_nodelay(descriptor, true)
+    }
+
+    /// Connects to a port of 127.0.0.1.
+    convenience init(port: UInt16, patience: Int = 20, receiveBuffer: Int32? = nil, sendBuffer: Int32? = nil) throws {
+        try self.init(patience: patience, receiveBuffer: receiveBuffer, sendBuffer: sendBuffer)
+        try connect(to: port)
+    }
+
+    func connect(to port: UInt16) throws {
+        var address = martlet_address_ipv4(0x7f00_0001, port)
         let result = unsafe martlet_connect(descriptor, &address)
         if result < 0 { throw Errno(number: -result, during: "connect") }
-        _ = martlet_set_nodelay(descriptor, true)
     }
 
     deinit { close() }
@@ -344,6 +354,8 @@ final class Tally: Sendable {
 
     var value: Int { number.load(ordering: .relaxed) }
 
+    func add(_ count: Int) { number.add(count, ordering: .relaxed) }
+
     @discardableResult
     func increment() -> Int { number.add(1, ordering: .relaxed).newValue }
 }
@@ -360,5 +372,34 @@ struct SplitMix {
         z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
         z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
         return z ^ (z >> 31)
+    }
+}
+
+/// A listener that accepts nothing and whose backlog is full: connecting to it takes for ever.
+final class SilentListener: Sendable {
+    let port: UInt16
+    private let descriptor: Int32
+    private let fillers: [Int32]
+
+    init() throws {
+        var address = martlet_address_ipv4(0x7f00_0001, 0)
+        descriptor = unsafe martlet_listen(&address, 0, false, false, true)
+        guard descriptor >= 0 else { throw Peer.Errno(number: -descriptor, during: "listen") }
+        var bound = martlet_address()
+        _ = unsafe martlet_socket_local(descriptor, &bound)
+        port = unsafe martlet_address_port(&bound)
+        var fillers: [Int32] = []
+        for _ in 0..<4 {
+            var target = martlet_address_ipv4(0x7f00_0001, port)
+            let filler = unsafe martlet_stream_socket(&target, true)
+            _ = unsafe martlet_connect(filler, &target)
+            fillers.append(filler)
+        }
+        self.fillers = fillers
+    }
+
+    deinit {
+        for filler in fillers { _ = martlet_close(filler) }
+        _ = martlet_close(descriptor)
     }
 }

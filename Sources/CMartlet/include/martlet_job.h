@@ -39,3 +39,19 @@ static inline bool martlet_task_is_cancelled(void) {
     void *task = swift_task_getCurrent();
     return task != 0 && swift_task_isCancelled(task);
 }
+
+// A cancellation handler without closures: what `withTaskCancellationHandler` compiles to, less its two hops between executors.
+// The record lives on the task's own stack-like allocator, so handlers end in the reverse order of their beginnings.
+typedef __attribute__((swiftcall)) void (*martlet_cancellation_handler)(__attribute__((swift_context)) void *context);
+__attribute__((swiftcall)) extern void *swift_task_addCancellationHandler(
+    martlet_cancellation_handler handler, void *context);
+__attribute__((swiftcall)) extern void swift_task_removeCancellationHandler(void *record);
+
+/// Calls `martlet_waiter_cancelled(waiter)`, on whatever thread, when the running task is cancelled, or now if it has been.
+/// Returns the record to end it with.
+void *martlet_watch_cancellation(void *waiter);
+
+static inline void martlet_unwatch_cancellation(void *record) { swift_task_removeCancellationHandler(record); }
+
+/// Defined in Core/Waiter.swift.
+extern void martlet_waiter_cancelled(void *waiter);

@@ -39,12 +39,18 @@ extension Core {
     }
 
     /// Runs `body` on the core's thread.
-    private func onCore<R: Sendable>(_ body: () async throws -> R) async throws -> R {
+    private func onCore<R: Sendable>(_ body: @Sendable () async throws -> R) async throws -> R {
         if isCurrent { return try await body() }
-        return try await withTaskExecutorPreference(taskExecutor) {
-            await isolation.enter()    // a preference acts from the next suspension on: this is one
-            return try await body()
-        }
+        return try await withTaskExecutorPreference(taskExecutor) { try await unisolated(body) }
+    }
+
+    /// Runs `body` isolated to nobody, whoever calls: on the executor that the task prefers, then. The hop is made for what runs
+    /// here and needs the thread, which a call of a function that goes on as its caller does would not be: without the check
+    /// there would be none.
+    @concurrent
+    private func unisolated<R: Sendable>(_ body: @Sendable () async throws -> R) async throws -> R {
+        precondition(isCurrent, "the task did not come to its core")
+        return try await body()
     }
 
     /// Runs `body` with a connection and closes it, with one cancellation handler for all of it.
@@ -100,9 +106,6 @@ extension Core {
 }
 
 extension CoreIsolation {
-    /// A suspension, after which the caller goes on on the core if that is its preference.
-    func enter() {}
-
     func sleep(_ core: Core, until deadline: Int64) async throws(NetworkError) { try await core.sleep(until: deadline) }
 
     func beginShutdown(_ core: Core) { core.beginShutdown() }

@@ -65,6 +65,7 @@ public final class Runtime: Sendable {
     private struct ShutdownState {
         var hasBegun = false
         var cancelBody: (@Sendable () -> Void)?
+        var deadline = Int64.max
     }
 
     private init(cores: [Core], driver: String) {
@@ -74,7 +75,9 @@ public final class Runtime: Sendable {
 
     /// Starts a runtime, runs `body` with it, and ends it when `body` returns or throws.
     ///
-    /// When `body` has returned, what is still open is reset. Cancelling the calling task cancels `body`.
+    /// When `body` has returned, connections that were closed deliver what they have accepted, within their
+    /// ``ConnectionOptions/closeTimeout``, and what is still open is reset. Cancelling the calling task cancels `body`, and
+    /// nothing is waited for when `body` was cancelled or has thrown.
     /// - Throws: what `body` throws; ``NetworkError`` if the runtime cannot start.
     public static func run<R: Sendable>(
         _ configuration: Configuration = .init(), _ body: @escaping @Sendable (Runtime) async throws -> R
@@ -90,8 +93,16 @@ public final class Runtime: Sendable {
             task.cancel()
         }
         for signal in signals { martlet_signal_release(signal.rawValue) }
-        for core in runtime.cores { await core.stop() }
+        let deadline = runtime.lingerDeadline(after: result)
+        for core in runtime.cores { await core.stop(lingerUntil: deadline) }
         return try result.get()
+    }
+
+    /// Until when connections that the program has closed may deliver their last data: as long as their close timeout and a
+    /// shutdown's deadline allow, and not at all when the program failed or was cancelled.
+    private func lingerDeadline<R>(after result: Result<R, any Error>) -> Int64 {
+        guard case .success = result, !Task.isCancelled else { return 0 }
+        return shutdownState.withLock { $0.deadline }
     }
 
     private static func start(_ configuration: Configuration) async throws(NetworkError) -> Runtime {
@@ -251,8 +262,9 @@ public final class Runtime: Sendable {
             return !state.hasBegun
         }
         guard isFirst else { return }
-        for core in cores { await core.isolation.beginShutdown(core) }
         let deadline = cores[0].deadline(within: timeout)
+        shutdownState.withLock { $0.deadline = deadline }
+        for core in cores { await core.isolation.beginShutdown(core) }
         var pause: Int64 = 500_000
         while martlet_monotonic_ns() < deadline {
             var open = 0

@@ -42,7 +42,7 @@ internal import MartletStack
         unsafe state = .allocate(capacity: 1)
         unsafe state.initialize(
             to: CoreState(
-                sockets: configuration.limits.connectionsPerCore, now: Instant(nanoseconds: martlet_monotonic_ns())))
+                sockets: configuration.limits.connectionsPerCore, now: Instant(nanoseconds: martlet_monotonic_ns()), inbox: inbox))
         transport = unsafe KernelTransport(state: state, limits: configuration.limits)
         jobsPerRound = configuration.limits.jobsPerRound
         stallThreshold = configuration.limits.stallThreshold.nanoseconds
@@ -94,18 +94,21 @@ internal import MartletStack
         }
         let task = unsafe taskExecutor.asUnownedTaskExecutor()
         let serial = unsafe serialExecutor.asUnownedSerialExecutor()
-        while !isStopping { unsafe round(task, serial) }
+        while !hasStopped { unsafe round(task, serial) }
         transport.closeEverything()
         ended?()
         martlet_set_current_core(nil)
     }
 
-    /// Ends the thread, and returns when it has ended. What is still open is reset.
-    func stop() async {
+    /// Ends the thread, and returns when it has ended. Connections that are closing may deliver their last data until the
+    /// given instant and within their close timeout; what is still open then is reset.
+    func stop(lingerUntil deadline: Int64 = 0) async {
         unsafe await withUnsafeContinuation { continuation in
-            inbox.push(Message(.stop { unsafe continuation.resume() }))
+            inbox.push(Message(.stop(lingerUntil: deadline) { unsafe continuation.resume() }))
         }
     }
+
+    private var hasStopped: Bool { isStopping && !transport.isLingering }
 
     // MARK: The round
 
@@ -122,7 +125,7 @@ internal import MartletStack
 
     private func wait() {
         noteStall()
-        guard unsafe state.pointee.jobs.isEmpty, inbox.isEmpty, !isStopping, !transport.hasWork else {
+        guard unsafe state.pointee.jobs.isEmpty, inbox.isEmpty, !hasStopped, !transport.hasWork else {
             transport.driver.submit(timeout: 0)
             return
         }
@@ -190,9 +193,12 @@ internal import MartletStack
         case .dropConnection(let slot, let generation): transport.dropHandle(slot, generation)
         case .dropListener(let slot, let generation): transport.dropListener(slot, generation)
         case .dropDatagramSocket(let slot, let generation): transport.dropDatagramSocket(slot, generation)
-        case .onSignal(let action): onSignal = action
-        case .stop(let ended):
+        case .onSignal(let action):
+            onSignal = action
+            wasSignalled()
+        case .stop(let deadline, let ended):
             isStopping = true
+            transport.closeAll(until: deadline)
             self.ended = ended
         }
     }
@@ -246,24 +252,13 @@ internal import MartletStack
             outcome = await unsafe state.pointee.waiters.object(waiter).park()
             unsafe scope.pointee.parked = -1
         } else {
-            outcome = await parkWatched(waiter)
+            let watch = unsafe martlet_watch_cancellation(state.pointee.waiters[waiter])
+            outcome = await unsafe state.pointee.waiters.object(waiter).park()
+            unsafe martlet_unwatch_cancellation(watch)
         }
         if deadline != .max { unsafe state.pointee.timers.cancel(timer) }
         unsafe state.pointee.waiters.release(waiter)
         return outcome
-    }
-
-    /// Parks with a cancellation handler of its own. The closure is isolated as the caller is: without that, a task that came
-    /// from elsewhere through `CoreIsolation` would leave the core's thread on its way into the waiter.
-    @inline(never)
-    private func parkWatched(_ waiter: Int32, isolation: isolated (any Actor)? = #isolation) async -> Outcome {
-        let ticket = unsafe state.pointee.waiters[waiter].pointee.ticket
-        return await withTaskCancellationHandler {
-            _ = isolation
-            return await unsafe state.pointee.waiters.object(waiter).park()
-        } onCancel: {
-            inbox.push(Message(.cancel(waiter: waiter, ticket: ticket)))
-        }
     }
 
     /// Parks the calling task in `waiter`. Neither its cancellation nor time ends that.

@@ -10,10 +10,11 @@ struct CoreState: ~Copyable {
     /// is touched as far as it is needed.
     var timers: TimerWheel
     var jobs = JobQueue()
-    var waiters = WaiterTable()
+    var waiters: WaiterTable
 
-    init(sockets: Int, now: Instant) {
+    init(sockets: Int, now: Instant, inbox: Inbox) {
         self.now = now
+        waiters = WaiterTable(inbox: inbox)
         timers = TimerWheel(capacity: sockets * 2, now: now)
     }
 

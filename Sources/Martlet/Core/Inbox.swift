@@ -25,7 +25,7 @@ final class Message: Sendable {
         /// What to do when a signal has arrived.
         case onSignal(@Sendable () -> Void)
         /// End the thread, and say so.
-        case stop(@Sendable () -> Void)
+        case stop(lingerUntil: Int64, @Sendable () -> Void)
     }
 
     let kind: Kind

@@ -50,6 +50,9 @@ private struct SlabState: BitwiseCopyable {
     private var lentCount = 0
     /// Slabs that the io_uring driver has given to the kernel.
     private(set) var provided = 0
+    /// How many of them it filled in this round, and in the busiest of the last rounds.
+    private var filled = 0
+    private var recentPeak = 0
 
     init(initial: Int, maximum: Int, slabCapacity: Int) {
         self.slabCapacity = slabCapacity
@@ -102,15 +105,29 @@ private struct SlabState: BitwiseCopyable {
         return unsafe free[freeCount]
     }
 
-    /// Takes a free slab to give it to the kernel.
+    /// Takes a free slab to give it to the kernel, unless it has twice as many as it lately used in a round. The kernel fills
+    /// them in turn: the fewer there are, the more of them are still in the CPU's cache.
     mutating func popFreeToProvide() -> Int32? {
-        guard let index = popFree() else { return nil }
+        guard provided < max(32, 2 * recentPeak), let index = popFree() else { return nil }
         provided += 1
         return index
     }
 
     /// The kernel has filled a slab that was provided.
-    mutating func takeBack() { provided -= 1 }
+    mutating func takeBack() {
+        provided -= 1
+        filled += 1
+    }
+
+    /// The kernel had no slab left: it gets more.
+    mutating func provideMore() { recentPeak = min(maximum, max(32, 2 * recentPeak)) }
+
+    /// A round has ended.
+    private mutating func noteRound() {
+        guard filled > 0 else { return }
+        recentPeak = max(filled, recentPeak - recentPeak / 64)
+        filled = 0
+    }
 
     func base(of index: Int32) -> UnsafeMutableRawPointer { unsafe slabs[Int(index)].base }
 
@@ -185,6 +202,7 @@ private struct SlabState: BitwiseCopyable {
 
     /// Takes back the lent slabs that the program has let go. Once a round.
     mutating func reclaim() {
+        noteRound()
         guard lentCount > 0 else { return }
         let isShort = available * 4 < count && count == maximum
         var kept = 0

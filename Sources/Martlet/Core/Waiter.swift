@@ -41,6 +41,18 @@ enum WaitQueue: UInt8 {
     var queue = WaitQueue.none
     var isParked = false
     var outcome = Outcome.ready
+    let index: Int32
+    /// Where a cancellation goes.
+    let inbox: Unmanaged<Inbox>
+}
+
+/// The task parked in a waiter was cancelled, on whatever thread. The ticket cannot change meanwhile: the task takes the handler
+/// down before it goes on, and that waits for a handler that runs.
+@c(martlet_waiter_cancelled)
+func waiterCancelled(_ waiter: UnsafeMutableRawPointer) {
+    let record = unsafe waiter.assumingMemoryBound(to: WaiterRecord.self)
+    let message = Message(.cancel(waiter: unsafe record.pointee.index, ticket: unsafe record.pointee.ticket))
+    unsafe record.pointee.inbox._withUnsafeGuaranteedRef { $0.push(message) }
 }
 
 @safe final actor Waiter: SerialExecutor {
@@ -49,9 +61,9 @@ enum WaitQueue: UInt8 {
     /// Isolated state: changing it is what makes `park` a real suspension that no optimiser may drop.
     private var parks: UInt = 0
 
-    init() {
+    init(index: Int32, inbox: Inbox) {
         unsafe record = .allocate(capacity: 1)
-        unsafe record.initialize(to: WaiterRecord())
+        unsafe record.initialize(to: WaiterRecord(index: index, inbox: .passUnretained(inbox)))
     }
 
     deinit { unsafe record.deallocate() }
@@ -74,13 +86,17 @@ enum WaitQueue: UInt8 {
 
 /// A core's waiters, by number. The table grows to as many as were ever parked at once, and keeps them.
 @safe struct WaiterTable: ~Copyable {
+    private let inbox: Inbox
     private var waiters: [Waiter] = []
     private var records: UnsafeMutablePointer<UnsafeMutablePointer<WaiterRecord>>
     private var capacity = 256
     /// The first of the unused ones, which are linked through their `next`.
     private var firstFree: Int32 = -1
 
-    init() { unsafe records = .allocate(capacity: capacity) }
+    init(inbox: Inbox) {
+        self.inbox = inbox
+        unsafe records = .allocate(capacity: capacity)
+    }
 
     deinit { unsafe records.deallocate() }
 
@@ -105,7 +121,7 @@ enum WaitQueue: UInt8 {
     }
 
     private mutating func add() -> Int32 {
-        let waiter = Waiter()
+        let waiter = Waiter(index: Int32(waiters.count), inbox: inbox)
         if waiters.count == capacity {
             let larger = UnsafeMutablePointer<UnsafeMutablePointer<WaiterRecord>>.allocate(capacity: capacity * 2)
             unsafe larger.moveInitialize(from: records, count: capacity)

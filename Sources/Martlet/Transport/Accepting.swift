@@ -58,12 +58,18 @@ extension KernelTransport {
     /// Slots kept back when a multishot accept must end: what it brings until then must fit.
     private static var reserve: Int { 64 }
     private static var maximumQueued: Int { 1024 }
+    /// In place of a connection's listener: it was not accepted, or its listener has gone.
+    private static var noListener: Int32 { -1 }
+    private static var goneListener: Int32 { -2 }
 
     /// Starts to accept on a listening descriptor. Returns the listener's slot.
     func listen(
         descriptor: Int32, address: SocketAddress, policy: Policy, acceptor: Acceptor
     ) throws(NetworkError) -> Int32 {
-        guard let slot = sockets.take() else { throw .limitReached("connectionsPerCore") }
+        guard let slot = sockets.take() else {
+            _ = martlet_close(descriptor)
+            throw .limitReached("connectionsPerCore")
+        }
         sockets[slot].descriptor = descriptor
         sockets[slot].flags.formUnion([.hasDescriptor, .hasHandle])
         if address.isUnix { sockets[slot].flags.insert(.isUnix) }
@@ -125,13 +131,9 @@ extension KernelTransport {
             sockets[slot].outstanding -= 1
         }
         if completion.result >= 0 {
-            if listeners[slot]!.isClosed, listeners[slot]!.refusesLate {
-                _ = martlet_close(completion.result)
-            } else {
-                listeners[slot]!.surplus.append(completion.result)
-                adoptSurplus(slot)
-            }
-        } else {
+            listeners[slot]!.surplus.append(completion.result)
+            if listeners[slot]!.refusesLate { refuseSurplus(slot) } else { adoptSurplus(slot) }
+        } else if !listeners[slot]!.isClosed {
             switch -completion.result {
             case EMFILE, ENFILE, ENOMEM, ENOBUFS: backOff(slot)
             case ECANCELED, ECONNABORTED, EINTR, EAGAIN, EPROTO: break
@@ -142,6 +144,7 @@ extension KernelTransport {
         }
         guard let listener = listeners[slot] else { return }
         if listener.isClosed {
+            if case .handlers(let pool) = listener.acceptor { pool.listenerClosed() }
             releaseListenerIfDone(slot)
         } else if listener.isArmed {
             if roomToAccept(listener) <= Self.reserve, completion.more, !listener.isCancelled {
@@ -169,6 +172,7 @@ extension KernelTransport {
         unsafe state.pointee.counters.accepted &+= 1
         let policy = listeners[listener]!.policy
         listeners[listener]!.open += 1
+        openAccepted += 1
         open(slot, descriptor: descriptor, policy: policy)
         sockets[slot].listener = listener
         sockets[slot].flags.insert(.awaitsFirstByte)
@@ -195,7 +199,8 @@ extension KernelTransport {
 
     /// A connection of this listener has closed: there is room for another, and a descriptor.
     func connectionClosed(listener slot: Int32) {
-        if slot >= 0, listeners[slot] != nil { listeners[slot]!.open -= 1 }
+        if slot != Self.noListener { openAccepted -= 1 }
+        if slot >= 0 { listeners[slot]?.open -= 1 }
         if !backedOff.isEmpty { endBackOff() }
     }
 
@@ -226,17 +231,31 @@ extension KernelTransport {
                 sockets[connection].flags.remove(.hasHandle)
                 abort(connection)
             }
-            for descriptor in listeners[slot]!.surplus {
-                _ = martlet_reset_on_close(descriptor)
-                _ = martlet_close(descriptor)
-            }
-            listeners[slot]!.surplus.removeAll()
+            refuseSurplus(slot)
         }
+        if !backedOff.isEmpty { endBackOff() }
         let waiter = listeners[slot]!.waiter
         listeners[slot]!.waiter = -1
         wake(waiter)
         if case .handlers(let pool) = listener.acceptor { pool.listenerClosed() }
         releaseListenerIfDone(slot)
+    }
+
+    /// Resets what was accepted and has no slot, and what may still be accepted.
+    func refuseSurplus(_ slot: Int32) {
+        guard let listener = listeners[slot] else { return }
+        for descriptor in listener.surplus {
+            _ = martlet_reset_on_close(descriptor)
+            _ = martlet_close(descriptor)
+        }
+        listeners[slot]!.surplus.removeAll()
+        listeners[slot]!.refusesLate = true
+    }
+
+    /// Whether a listener still holds connections, or may bring some, that no handler has been given.
+    func hasUntaken(_ slot: Int32) -> Bool {
+        guard let listener = listeners[slot] else { return false }
+        return listener.isArmed || !listener.surplus.isEmpty
     }
 
     private func drainBacklog(_ slot: Int32) {
@@ -254,6 +273,7 @@ extension KernelTransport {
         guard sockets.isCurrent(slot, generation), listeners[slot] != nil else { return }
         closeListener(slot, drain: false)
         sockets[slot].flags.remove(.hasHandle)
+        refuseSurplus(slot)
         while let connection = listeners[slot]?.popQueue() {
             sockets[connection].flags.remove(.hasHandle)
             abort(connection)
@@ -265,6 +285,12 @@ extension KernelTransport {
         guard let listener = listeners[slot], listener.isClosed, listener.queued == 0, listener.surplus.isEmpty,
             sockets[slot].outstanding == 0, sockets[slot].flags.isDisjoint(with: [.hasHandle, .hasDescriptor])
         else { return }
+        if listener.open > 0 {
+            // The slot may soon be another listener's.
+            for connection in sockets.slots where sockets[connection].listener == slot {
+                sockets[connection].listener = Self.goneListener
+            }
+        }
         listeners[slot] = nil
         sockets.release(slot)
     }

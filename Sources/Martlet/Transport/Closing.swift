@@ -11,7 +11,8 @@ internal import MartletStack
 extension KernelTransport {
     /// FIN after what is queued. Reading goes on.
     func finish(_ slot: Int32) throws(NetworkError) {
-        if sockets[slot].flags.contains(.finishWanted) { return }
+        let flags = sockets[slot].flags
+        if flags.contains(.finishWanted), flags.isDisjoint(with: [.hasFailed, .isClosing]) { return }
         try checkSending(slot)
         sockets[slot].flags.insert(.finishWanted)
         if sockets[slot].sendBytes == 0 { sendFinish(slot) } else { markDirty(slot) }
@@ -30,7 +31,7 @@ extension KernelTransport {
         if let policy = unsafe sockets[slot].policy {
             let timeout = unsafe policy._withUnsafeGuaranteedRef { $0.closeTimeout }
             let (deadline, overflows) = nowNanoseconds.addingReportingOverflow(timeout)
-            sockets[slot].closeDeadline = overflows ? .max : deadline
+            sockets[slot].closeDeadline = min(lastCloseDeadline, overflows ? .max : deadline)
         }
         if sockets[slot].sendBytes > 0 { armTimer(slot) }
         wakeAll(slot)
@@ -44,6 +45,8 @@ extension KernelTransport {
             sockets[slot].failure = failure
         }
         closeDescriptor(slot, reset: true)
+        // What came before the peer's reset or a timeout can still be read; after this side's own abort nothing is.
+        if sockets[slot].failure == .aborted || sockets[slot].failure == .cancelled { dropUnread(slot) }
         wakeAll(slot)
         releaseIfDone(slot)
     }
@@ -69,8 +72,22 @@ extension KernelTransport {
                 return
             }
             closeDescriptor(slot, reset: sockets[slot].unreadBytes > 0)
+            dropUnread(slot)
         }
         releaseIfDone(slot)
+    }
+
+    /// Gives back what nobody will read any more, however long the program keeps the handle.
+    private func dropUnread(_ slot: Int32) {
+        var slab = sockets[slot].unreadHead
+        while slab >= 0 {
+            let next = slabs.next(after: slab)
+            slabs.release(slab)
+            slab = next
+        }
+        sockets[slot].unreadHead = -1
+        sockets[slot].unreadTail = -1
+        sockets[slot].unreadBytes = 0
     }
 
     private func closeDescriptor(_ slot: Int32, reset: Bool) {
@@ -100,12 +117,7 @@ extension KernelTransport {
             sockets[slot].flags.contains(.inUse), listeners[slot] == nil, datagramSockets[slot] == nil
         else { return }
         dropSendQueue(slot)
-        var slab = sockets[slot].unreadHead
-        while slab >= 0 {
-            let next = slabs.next(after: slab)
-            slabs.release(slab)
-            slab = next
-        }
+        dropUnread(slot)
         unlinkFromLists(slot)
         unsafe sockets[slot].policy?.release()
         unsafe sockets[slot].policy = nil
@@ -150,6 +162,18 @@ extension KernelTransport {
         unsafe sockets[slot].scope = nil
         close(slot)
         releaseIfDone(slot)
+    }
+
+    /// Whether a connection that the program has closed still has data to deliver.
+    var isLingering: Bool { sockets.slots.contains { sockets[$0].flags.isSuperset(of: [.isClosing, .hasDescriptor]) } }
+
+    /// The core is to end: what is closing must have closed by then.
+    func closeAll(until deadline: Int64) {
+        lastCloseDeadline = deadline
+        for slot in sockets.slots where sockets[slot].flags.isSuperset(of: [.isClosing, .hasDescriptor]) {
+            sockets[slot].closeDeadline = min(deadline, sockets[slot].closeDeadline)
+            armTimer(slot)
+        }
     }
 
     // MARK: Time

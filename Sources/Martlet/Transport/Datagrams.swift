@@ -75,7 +75,7 @@ extension KernelTransport {
                         buffer: slabs.base(of: slab), capacity: UInt32(slabs.slabCapacity), count: 0, peer: martlet_address()))
                 count += 1
             }
-            guard count > 0 else { return -ENOBUFS }
+            guard count > 0 else { return fetchOutsideThePool(slot) }
             let received = unsafe martlet_receive_datagrams(sockets[slot].descriptor, batch.baseAddress, Int32(count))
             for position in 0..<count {
                 let slab = indices[position]
@@ -92,11 +92,23 @@ extension KernelTransport {
             unsafe state.pointee.counters.datagramsReceived &+= UInt64(result)
         } else if result == -EAGAIN {
             datagramSockets[slot]!.isReadable = false
-        } else if result == -ENOBUFS {
-            unsafe state.pointee.counters.receiveBuffersExhausted &+= 1
         } else if result < 0, result != -EINTR, result != -ECONNREFUSED {
             throw NetworkError(errno: -result, during: "recvmmsg")
         }
+    }
+
+    /// All slabs are out, and with io_uring the free ones are the kernel's: one datagram, into memory of its own.
+    private func fetchOutsideThePool(_ slot: Int32) -> Int32 {
+        unsafe state.pointee.counters.receiveBuffersExhausted &+= 1
+        let slab = Slab(capacity: slabs.slabCapacity)
+        var datagram = unsafe martlet_datagram(
+            buffer: slab.base, capacity: UInt32(slab.capacity), count: 0, peer: martlet_address())
+        let received = unsafe martlet_receive_datagrams(sockets[slot].descriptor, &datagram, 1)
+        if received == 1, let peer = unsafe SocketAddress(kernelAddress: datagram.peer) {
+            let bytes = unsafe Bytes(copying: UnsafeRawBufferPointer(start: slab.base, count: Int(datagram.count)))
+            datagramSockets[slot]!.received.append(Datagram(bytes: bytes, peer: peer))
+        }
+        return received
     }
 
     /// With io_uring all free slabs are the kernel's: the pool makes more.

@@ -131,14 +131,14 @@ final class HandlerPool: @unchecked Sendable {
         while outcome == .ready, core.transport.listeners[listener]?.isClosed == false {
             outcome = await wait()
         }
-        if outcome == .cancelled { cancelAll() }
+        if outcome == .cancelled { cancelAll(listener) }
         core.transport.closeListener(listener, drain: !isCancelled)
         end()
-        while !workers.isEmpty {
+        while !workers.isEmpty || core.transport.hasUntaken(listener) {
             if isCancelled {
                 await waitForHandlers()
             } else if await wait() == .cancelled {
-                cancelAll()
+                cancelAll(listener)
             }
         }
     }
@@ -167,8 +167,9 @@ final class HandlerPool: @unchecked Sendable {
         idle.removeAll()
     }
 
-    func cancelAll() {
+    private func cancelAll(_ listener: Int32) {
         isCancelled = true
+        core.transport.refuseSurplus(listener)
         for worker in workers { worker.task?.cancel() }
     }
 }

@@ -14,6 +14,8 @@ internal import MartletStack
     var segments: SegmentPool
 
     var listeners: [Int32: ListenerState] = [:]
+    /// Open connections that were accepted.
+    var openAccepted = 0
     var datagramSockets: [Int32: DatagramState] = [:]
     /// Addresses that pending connects refer to.
     var connectAddresses: [Int32: UnsafeMutablePointer<martlet_address>] = unsafe [:]
@@ -29,6 +31,8 @@ internal import MartletStack
     var waitingForBuffer: [Int32] = []
     /// `segments.releases` when they were last woken.
     var releasesSeen: UInt64 = 0
+    /// When every closing connection must have closed, because the core ends.
+    var lastCloseDeadline = Int64.max
     /// Listeners that have stopped accepting until something changes.
     var pausedListeners: [Int32] = []
     /// Listeners that ran out of descriptors.
@@ -156,10 +160,8 @@ internal import MartletStack
         }
     }
 
-    /// Connections that came from listeners and are open.
-    var acceptedConnections: Int {
-        listeners.values.reduce(0) { $0 + $1.open + $1.surplus.count }
-    }
+    /// Connections that came from listeners and are open, also of those that have gone.
+    var acceptedConnections: Int { listeners.values.reduce(openAccepted) { $0 + $1.surplus.count } }
 
     var nowNanoseconds: Int64 { unsafe state.pointee.now.nanoseconds }
 

@@ -148,6 +148,7 @@ extension KernelTransport {
     // MARK: Short of buffers
 
     private func starve(_ slot: Int32) {
+        slabs.provideMore()
         unsafe state.pointee.counters.receiveBuffersExhausted &+= 1
         guard !sockets[slot].flags.contains(.isStarved) else { return }
         sockets[slot].flags.insert(.isStarved)

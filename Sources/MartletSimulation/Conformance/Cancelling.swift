@@ -172,10 +172,6 @@ extension Conformance {
                     while true {
                         try await connection.send(Pattern.bytes(1, from: offset.value), within: .milliseconds(100))
                         offset.add(1)
-                        for _ in 0..<500 {
-                            try await connection.send(Pattern.bytes(64, from: offset.value))
-                            offset.add(64)
-                        }
                     }
                 }
                 for caller in Caller.allCases {

@@ -52,7 +52,7 @@ final class Promise<Value: Sendable>: Sendable {
 
     var isKept: Bool { state.withLock { $0.result != nil } }
 
-    private func resolve(_ result: Result<Value, any Error>) {
+    func resolve(_ result: Result<Value, any Error>) {
         let waiting = state.withLock { state in
             if state.result == nil { state.result = result }
             defer { state.waiting = [:] }

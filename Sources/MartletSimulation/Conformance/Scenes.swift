@@ -19,30 +19,35 @@ extension Conformance.Environment {
         _ options: ConnectionOptions = .init(), onError: ErrorHandler? = nil, handler: @escaping ConnectionHandler,
         client: @escaping @Sendable (_ runtime: Runtime, _ address: SocketAddress) async throws -> Void
     ) async throws {
-        let failures = Collected<ConformanceFailure>()
         try await withRuntime { runtime, wanted in
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                let address = Promise<SocketAddress>()
+            let address = Promise<SocketAddress>()
+            let failure = Promise<Void>()
+            let end = Promise<Void>()
+            await withTaskGroup(of: Void.self) { group in
                 group.addTask {
-                    do {
+                    let result = await outcome {
                         try await runtime.serve(
                             on: wanted, options: options, onListening: { address.keep($0) },
                             onError: { error in
-                                if let failure = error as? ConformanceFailure { failures.append(failure) }
+                                // A handler fails a moment before its client notices. The handler's reason is the better one.
+                                if error is ConformanceFailure {
+                                    failure.fail(error)
+                                    end.fail(error)
+                                }
                                 onError?(error)
                             }, handler: handler)
-                        address.fail(ConformanceFailure(description: "serve returned before it was told to"))
-                    } catch {
-                        address.fail(error)
-                        throw error
+                        throw ConformanceFailure(description: "serve returned before it was told to")
                     }
+                    end.resolve(result)
                 }
-                let result = await outcome { try await client(runtime, try await address.value) }
-                if let failure = failures.all.first { throw failure }
-                try result.get()
+                group.addTask {
+                    end.resolve(await outcome { try await client(runtime, try await address.value) })
+                }
+                _ = await outcome { try await end.value }
                 group.cancelAll()
             }
-            if let failure = failures.all.first { throw failure }
+            if failure.isKept { try await failure.value }
+            try await end.value
         }
     }
 

@@ -174,10 +174,6 @@ extension Conformance {
                     while true {
                         try await connection.send(Pattern.bytes(1, from: offset), within: .milliseconds(150))
                         offset += 1
-                        while offset % 8192 != 0 {
-                            try await connection.send(Pattern.bytes(1, from: offset))
-                            offset += 1
-                        }
                     }
                 } catch NetworkError.deadlineExceeded {}
                 isFull.keep(offset)

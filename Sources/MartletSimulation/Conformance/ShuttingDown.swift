@@ -43,6 +43,7 @@ extension Conformance {
         },
         Check("past the deadline of a shutdown the handlers are cancelled") { environment in
             let wasCancelled = Promise<Bool>()
+            let isConnected = Promise<Void>()
             let address = environment.address()
             defer { environment.release(address) }
             _ = await outcome {
@@ -61,11 +62,16 @@ extension Conformance {
                             }
                         }
                         let server = try await bound.value
-                        try await runtime.withConnection(to: server) { connection in
-                            _ = try await connection.receive()
-                            await runtime.shutdown(within: .milliseconds(50))
-                            _ = try await wasCancelled.value
+                        // The client is no child of what the shutdown cancels.
+                        Task {
+                            try await runtime.withConnection(to: server) { connection in
+                                _ = try await connection.receive()
+                                isConnected.keep()
+                                _ = try await connection.receive()
+                            }
                         }
+                        try await isConnected.value
+                        await runtime.shutdown(within: .milliseconds(50))
                         try await group.waitForAll()
                     }
                 }
