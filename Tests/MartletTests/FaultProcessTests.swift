@@ -55,6 +55,14 @@ private func descriptorIsOpen(_ descriptor: Int32) -> Bool {
     return unsafe fstat(descriptor, &status) == 0
 }
 
+/// Lowers the hard limit too, because a runtime raises the soft one to it. An accept under io_uring goes by the limit that held
+/// when it was prepared: call this first.
+private func limitDescriptors(to count: UInt) {
+    var limit = rlimit(rlim_cur: count, rlim_max: count)
+    let result = unsafe setrlimit(__rlimit_resource_t(7), &limit)  // RLIMIT_NOFILE
+    precondition(result == 0)
+}
+
 /// Runs the body of an exit test. What it throws becomes an issue, which the parent hears of, instead of a silent trap.
 private func told(within seconds: Int, _ body: @escaping @Sendable () async throws -> Void) async {
     do { try await within(seconds: seconds, body) } catch { Issue.record(error) }
@@ -116,6 +124,7 @@ private func told(within seconds: Int, _ body: @escaping @Sendable () async thro
     @Test("without file descriptors existing connections go on, and accepting resumes", arguments: bothDrivers)
     func descriptorsExhausted(driver: DriverChoice) async throws {
         await #expect(processExitsWith: .success) { [driver = driver.rawValue as String] in
+            limitDescriptors(to: 128)
             await told(within: 40) { try await serving(DriverChoice(rawValue: driver)!, handler: echo) { server in
                 let first = try await onThread {
                     let first = try Peer(port: server.port)
@@ -125,10 +134,6 @@ private func told(within seconds: Int, _ body: @escaping @Sendable () async thro
                 }
                 // The peers' sockets are made while there are descriptors; then all that is left is taken.
                 let waiting = try (0..<10).map { _ in try Peer() }
-                var limit = rlimit()
-                _ = unsafe getrlimit(__rlimit_resource_t(7), &limit)
-                limit.rlim_cur = 128
-                _ = unsafe setrlimit(__rlimit_resource_t(7), &limit)
                 var taken: [Int32] = []
                 while true {
                     let copy = dup(2)
@@ -166,16 +171,10 @@ private func told(within seconds: Int, _ body: @escaping @Sendable () async thro
     @Test("a runtime that finds no descriptors says so")
     func noDescriptorsToStart() async throws {
         await #expect(processExitsWith: .success) {
+            limitDescriptors(to: 128)
             await told(within: 20) {
                 for left in 0..<4 {
                     for driver in bothDrivers {
-                        var limit = rlimit()
-                        _ = unsafe getrlimit(__rlimit_resource_t(7), &limit)
-                        let hard = limit.rlim_max
-                        limit.rlim_cur = 128
-                        // The runtime raises the soft limit: the hard one keeps it from doing so.
-                        limit.rlim_max = min(hard, 128)
-                        _ = unsafe setrlimit(__rlimit_resource_t(7), &limit)
                         var taken: [Int32] = []
                         while case let copy = dup(2), copy >= 0 { taken.append(copy) }
                         for _ in 0..<left { _ = close(taken.removeLast()) }

@@ -34,6 +34,9 @@ private struct SlabState: BitwiseCopyable {
 }
 
 @safe struct SlabPool: ~Copyable {
+    /// Slabs have numbers of 16 bits (IORING_CQE_BUFFER_SHIFT).
+    static let hardLimit = 65_536
+
     let slabCapacity: Int
     let maximum: Int
     private(set) var count: Int
@@ -57,10 +60,10 @@ private struct SlabState: BitwiseCopyable {
     init(initial: Int, maximum: Int, slabCapacity: Int) {
         self.slabCapacity = slabCapacity
         self.maximum = maximum
-        unsafe slabs = .allocate(capacity: maximum)
-        unsafe states = .allocate(capacity: maximum)
-        unsafe free = .allocate(capacity: maximum)
-        unsafe lent = .allocate(capacity: maximum)
+        unsafe slabs = .allocate(capacity: Self.hardLimit)
+        unsafe states = .allocate(capacity: Self.hardLimit)
+        unsafe free = .allocate(capacity: Self.hardLimit)
+        unsafe lent = .allocate(capacity: Self.hardLimit)
         count = 0
         freeCount = 0
         grow(to: min(initial, maximum))
@@ -78,12 +81,20 @@ private struct SlabState: BitwiseCopyable {
     var available: Int { freeCount + provided }
 
     /// Whether so few slabs can be filled that connections nobody reads from must not take any.
-    var isUnderPressure: Bool { count == maximum && available < maximum / 4 }
+    var isUnderPressure: Bool { count >= maximum && available < maximum / 4 }
 
     /// Doubles the pool, up to its maximum. Returns whether it grew.
     mutating func grow() -> Bool {
         guard count < maximum else { return false }
         grow(to: min(count * 2, maximum))
+        return true
+    }
+
+    /// Adds an eighth although the maximum is reached: all slabs hold bytes that nobody reads, and those who do read must go
+    /// on. How far this goes is bounded by what connections may leave unread. Returns whether there was room for any.
+    mutating func exceedMaximum() -> Bool {
+        guard count < Self.hardLimit else { return false }
+        grow(to: min(count + max(1, maximum / 8), Self.hardLimit))
         return true
     }
 
@@ -108,7 +119,7 @@ private struct SlabState: BitwiseCopyable {
     /// Takes a free slab to give it to the kernel, unless it has twice as many as it lately used in a round. The kernel fills
     /// them in turn: the fewer there are, the more of them are still in the CPU's cache.
     mutating func popFreeToProvide() -> Int32? {
-        guard provided < max(32, 2 * recentPeak), let index = popFree() else { return nil }
+        guard provided < min(maximum, max(32, 2 * recentPeak)), let index = popFree() else { return nil }
         provided += 1
         return index
     }
@@ -159,6 +170,18 @@ private struct SlabState: BitwiseCopyable {
 
     mutating func consume(_ count: Int, of index: Int32) { unsafe states[Int(index)].start += Int32(count) }
 
+    /// Moves the bytes of a filled slab behind those of another, if they fit. Returns whether they did.
+    mutating func merge(_ index: Int32, into tail: Int32) -> Bool {
+        let source = unsafe states[Int(index)]
+        let end = unsafe states[Int(tail)].end
+        guard Int(end + source.end) <= slabCapacity else { return false }
+        unsafe slabs[Int(tail)].base.advanced(by: Int(end)).copyMemory(
+            from: slabs[Int(index)].base, byteCount: Int(source.end))
+        unsafe states[Int(tail)].end = end + source.end
+        release(index)
+        return true
+    }
+
     // MARK: Lending
 
     /// The unread bytes of a slab as a value that the program may keep. The slab no longer belongs to the connection.
@@ -204,7 +227,7 @@ private struct SlabState: BitwiseCopyable {
     mutating func reclaim() {
         noteRound()
         guard lentCount > 0 else { return }
-        let isShort = available * 4 < count && count == maximum
+        let isShort = available * 4 < count && count >= maximum
         var kept = 0
         for position in 0..<lentCount {
             let index = unsafe lent[position]

@@ -27,7 +27,7 @@ internal import MartletStack
         let ring = UnsafeMutablePointer<martlet_uring>.allocate(capacity: 1)
         var result = unsafe martlet_uring_open(ring, UInt32(limits.submissionEntries), UInt32(limits.completionEntries), sqpoll)
         if result == 0 {
-            result = unsafe martlet_uring_register_buffers(ring, UInt32(limits.maximumReceiveBuffers))
+            result = unsafe martlet_uring_register_buffers(ring, Self.ringSize(for: limits.maximumReceiveBuffers))
             if result < 0 { unsafe martlet_uring_close(ring) }
         }
         guard result == 0 else {
@@ -41,6 +41,12 @@ internal import MartletStack
         unsafe pieces = .allocate(capacity: messageCapacity * Self.piecesPerSend)
         unsafe messages.initialize(repeating: msghdr(), count: messageCapacity)
         unsafe pieces.initialize(repeating: iovec(), count: messageCapacity * Self.piecesPerSend)
+    }
+
+    /// A power of two, 32,768 at most (io_uring_register_buf_ring(3)).
+    private static func ringSize(for buffers: Int) -> UInt32 {
+        let wanted = UInt32(clamping: max(1, min(buffers, 32_768)))
+        return wanted.nonzeroBitCount == 1 ? wanted : 1 << (32 - UInt32(wanted.leadingZeroBitCount))
     }
 
     deinit {

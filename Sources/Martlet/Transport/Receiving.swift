@@ -116,9 +116,15 @@ extension KernelTransport {
             return
         }
         slabs.setFilled(slab, count: Int(count))
+        // Bytes that wait are put together: what nobody reads must not hold a slab for every few of its bytes.
         let tail = sockets[slot].unreadTail
-        if tail >= 0 { slabs.link(slab, after: tail) } else { sockets[slot].unreadHead = slab }
-        sockets[slot].unreadTail = slab
+        if tail < 0 {
+            sockets[slot].unreadHead = slab
+            sockets[slot].unreadTail = slab
+        } else if !slabs.merge(slab, into: tail) {
+            slabs.link(slab, after: tail)
+            sockets[slot].unreadTail = slab
+        }
         sockets[slot].unreadBytes += count
         sockets[slot].lastActivity = nowNanoseconds
         sockets[slot].flags.remove(.awaitsFirstByte)
@@ -160,7 +166,9 @@ extension KernelTransport {
     /// Lets sockets that found no buffer receive again, as many as there are buffers now.
     func feedStarved() {
         // A program that keeps all the buffers must not stop the receiving: nobody would say when it lets one go.
-        if slabs.available == 0, slabs.grow() || slabs.replaceLent() { driver.provide(from: &slabs) }
+        if slabs.available == 0, slabs.grow() || slabs.replaceLent() || slabs.exceedMaximum() {
+            driver.provide(from: &slabs)
+        }
         var turns = slabs.available
         while turns > 0, firstStarved >= 0 {
             let slot = firstStarved

@@ -11,7 +11,7 @@ struct Worker: Sendable {
     let address: SocketAddress
     let pattern: Pattern
     let recorder: Recorder
-    /// How far an open loop has come, which outlives a connection.
+    /// How far this has come, which outlives a connection.
     let progress = Progress()
     var window: Window { recorder.window }
 
@@ -20,30 +20,32 @@ struct Worker: Sendable {
             abandonRest()
             window.workerHasEnded()
         }
-        var isFirst = true
         while !window.isOver, !Task.isCancelled {
             do {
                 if plan.mode == .short {
-                    if isFirst { window.workerIsReady() }
-                    isFirst = false
+                    report(isReady: true)
                     try await runShort()
                 } else {
-                    let announces = isFirst
                     try await core.withConnection(to: address, options: plan.options, within: .seconds(10)) { connection in
-                        if announces { window.workerIsReady() }
+                        report(isReady: true)
                         try await run(on: connection)
                     }
-                    isFirst = false
                 }
+                return
             } catch NetworkError.cancelled {
                 return
             } catch {
                 recorder.failed(error)
-                if isFirst { window.workerHasFailed() }
-                isFirst = false
+                report(isReady: false)
                 try? await core.sleep(for: .milliseconds(20))
             }
         }
+    }
+
+    /// Tells once what the first attempt to connect has come to.
+    private func report(isReady: Bool) {
+        guard !progress.hasReported.exchange(true, ordering: .relaxed) else { return }
+        if isReady { window.workerIsReady() } else { window.workerHasFailed() }
     }
 
     private func run(on connection: TCPConnection) async throws {
@@ -158,8 +160,10 @@ struct Worker: Sendable {
     }
 }
 
-/// The requests of an open loop on one connection: how many were sent, and how many of those are answered or given up.
+/// How far a worker has come: whether the run knows that it is there, and of an open loop how many requests were sent, and
+/// how many of those are answered or given up.
 final class Progress: Sendable {
+    let hasReported = Atomic(false)
     let sent = Atomic(0)
     let settled = Atomic(0)
 }
