@@ -52,6 +52,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(name: "MartletStackTests", dependencies: ["MartletStack"], swiftSettings: strict),
+        .testTarget(name: "MartletToolTests", dependencies: ["MartletTool", "Martlet"], swiftSettings: strict),
         .testTarget(
             name: "MartletTests", dependencies: ["Martlet", "MartletStack", "MartletSimulation", "CMartlet"],
             swiftSettings: strict),

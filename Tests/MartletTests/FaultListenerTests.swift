@@ -151,7 +151,7 @@ import Testing
             let port: UInt16
             do {
                 let listener = try await server.core.listen(on: .loopback(port: 0))
-                port = listener.address.port! &+ 1 | 1024
+                port = try freePort()
                 let wanted = SocketAddress.loopback(port: port)
                 await #expect(throws: NetworkError.limitReached("connectionsPerCore")) {
                     _ = try await server.core.listen(on: wanted)

@@ -10,42 +10,45 @@ import Testing
 @Suite(.serialized) struct FaultLoad {
     @Test("ten thousand connections opened and dropped at once leave nothing behind", arguments: bothDrivers)
     func tenThousand(driver: DriverChoice) async throws {
-        _ = martlet_raise_file_limit()
-        var limit = rlimit()
-        _ = unsafe getrlimit(__rlimit_resource_t(7), &limit)  // RLIMIT_NOFILE
-        // Both ends live here: each connection takes two descriptors. Other tests need some too.
-        let count = min(10_000, (Int(limit.rlim_cur) - 1000) / 2)
-        let handler: ConnectionHandler = { connection in
-            for try await bytes in connection { try await connection.send(bytes) }
-        }
-        try await serving(driver, deadline: 60, handler: handler) { server in
-            try await onThread {
-                var peers: [Peer] = []
-                for number in 0..<count {
-                    peers.append(try Peer(port: server.port))
-                    if number % 2 == 0 { try peers[number].send([1]) }
-                }
-                // Some read their answer first, some close with it unread, some reset.
-                for (number, peer) in peers.enumerated() {
-                    switch number % 4 {
-                    case 0: #expect(try peer.receive(exactly: 1) == [1])
-                    case 1: peer.reset()
-                    default: break
+        // In a process of its own: both ends live there, and each connection takes two descriptors.
+        await #expect(processExitsWith: .success) { [driver = driver.rawValue as String] in
+            var limit = rlimit(rlim_cur: 24_000, rlim_max: 24_000)
+            _ = unsafe setrlimit(__rlimit_resource_t(7), &limit)  // RLIMIT_NOFILE
+            _ = unsafe getrlimit(__rlimit_resource_t(7), &limit)
+            let count = min(10_000, (Int(limit.rlim_cur) - 200) / 2)
+            do {
+                try await serving(DriverChoice(rawValue: driver)!, deadline: 60, handler: echo) { server in
+                    try await onThread { try Self.openAndDrop(count, port: server.port) }
+                    try await server.eventually("all are gone") { $0.open == 1 }
+                    let counters = await server.counters()
+                    #expect(counters.accepted == UInt64(count))
+                    #expect(counters.closed == UInt64(count))
+                    #expect(counters.bytesReceived == UInt64(count / 2))
+                    let free = await server.core.isolation.run {
+                        let transport = server.core.transport
+                        return (slots: transport.sockets.freeCount, slabs: transport.slabs.available, all: transport.slabs.count)
                     }
-                    peer.close()
+                    #expect(free.slots == Limits().connectionsPerCore - 1)
+                    #expect(free.slabs == free.all, "receive buffers are lost")
                 }
+            } catch { Issue.record(error) }
+        }
+    }
+
+    /// Every other one sends a byte. Some read their answer first, some close with it unread, some reset.
+    static func openAndDrop(_ count: Int, port: UInt16) throws {
+        var peers: [Peer] = []
+        for number in 0..<count {
+            peers.append(try Peer(port: port))
+            if number % 2 == 0 { try peers[number].send([1]) }
+        }
+        for (number, peer) in peers.enumerated() {
+            switch number % 4 {
+            case 0: #expect(try peer.receive(exactly: 1) == [1])
+            case 1: peer.reset()
+            default: break
             }
-            try await server.eventually("all are gone") { $0.open == 1 }
-            let counters = await server.counters()
-            #expect(counters.accepted == UInt64(count))
-            #expect(counters.closed == UInt64(count))
-            #expect(counters.bytesReceived == UInt64(count / 2))
-            let free = await server.core.isolation.run {
-                let transport = server.core.transport
-                return (slots: transport.sockets.freeCount, slabs: transport.slabs.available, all: transport.slabs.count)
-            }
-            #expect(free.slots == Limits().connectionsPerCore - 1)
-            #expect(free.slabs == free.all, "receive buffers are lost")
+            peer.close()
         }
     }
 

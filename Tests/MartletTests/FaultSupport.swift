@@ -403,3 +403,14 @@ final class SilentListener: Sendable {
         _ = martlet_close(descriptor)
     }
 }
+
+/// A port that nobody listens on.
+func freePort() throws -> UInt16 {
+    var address = martlet_address_ipv4(0x7f00_0001, 0)
+    let descriptor = unsafe martlet_listen(&address, 1, false, false, true)
+    guard descriptor >= 0 else { throw Peer.Errno(number: -descriptor, during: "listen") }
+    defer { _ = martlet_close(descriptor) }
+    var bound = martlet_address()
+    _ = unsafe martlet_socket_local(descriptor, &bound)
+    return unsafe martlet_address_port(&bound)
+}

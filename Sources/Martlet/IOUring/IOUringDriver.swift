@@ -104,7 +104,7 @@ internal import MartletStack
 
     /// Up to ``piecesPerSend`` pieces, in order.
     mutating func send(_ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int, silent: Bool) -> SendAttempt {
-        if messageCount == messageCapacity {
+        while messageCount == messageCapacity {
             unsafe uring.pointee.submitted_early = true
             submit(waitFor: 0, timeout: 0)
         }
@@ -148,7 +148,8 @@ internal import MartletStack
 
     private mutating func submit(waitFor count: UInt32, timeout: Int64) {
         let result = unsafe martlet_uring_enter(uring, count, timeout)
-        messageCount = 0
+        // What the entries point at may be used again when the kernel has read them: its own thread does that later.
+        if unsafe martlet_uring_unsubmitted(uring) == 0 { messageCount = 0 }
         switch -result {
         case 0, ETIME, EINTR: break
         case EBUSY, EAGAIN: overflows += 1    // completions must be reaped first; the entries stay queued

@@ -8,6 +8,7 @@ enum LoadError: Error, Hashable, CustomStringConvertible {
     case differs(at: Int)
     /// The server ended the connection (FIN) although an answer was due.
     case finished
+    case noServer(SocketAddress)
     /// No connection came to be.
     case noConnection(String)
 
@@ -15,6 +16,9 @@ enum LoadError: Error, Hashable, CustomStringConvertible {
         switch self {
         case .differs(let position): "what came back differs from what was sent at byte \(position) of the connection"
         case .finished: "the server closed the connection before it had answered"
+        case .noServer(let address):
+            "nobody listens at \(address): start an echo server there first, "
+                + (address.port.map { "as 'swift run -c release EchoServer --port \($0)' does" } ?? "on that path")
         case .noConnection(let reason): "no connection came to be: \(reason)"
         }
     }

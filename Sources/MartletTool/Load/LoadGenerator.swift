@@ -110,8 +110,9 @@ struct LoadGenerator: Sendable {
         if now < window.start { return "warming up  \(rate.grouped) requests/s\(trouble)" }
         let elapsed = Double(now - window.start) / 1_000_000_000
         let time = "\(elapsed.formatted(decimals: 1)) s of \(plan.seconds.formatted(decimals: 1)) s"
-        let (p50, p99) = (record.latencies.percentile(50), record.latencies.percentile(99))
-        return "\(time)  \(rate.grouped) requests/s  p50 \(p50.asDuration)  p99 \(p99.asDuration)\(trouble)"
+        let shares = record.latencies.count == 0 ? [] : [50.0, 99.0]
+        let latencies = shares.map { "  p\(Int($0)) \(record.latencies.percentile($0).asDuration)" }.joined()
+        return "\(time)  \(rate.grouped) requests/s\(latencies)\(trouble)"
     }
 
     private func answers(_ recorders: [Recorder]) -> Int { recorders.reduce(0) { $0 + $1.answers } }

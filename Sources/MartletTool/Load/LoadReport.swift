@@ -138,7 +138,7 @@ struct LoadReport: Sendable, Encodable {
                 + (verifiedRequests > 0 ? "each byte is the one that was sent" : "nothing came back"))
         for (kind, count) in errors.sorted(by: { $0.key < $1.key }) { table.add("errors", "\(count.grouped) \(kind)") }
         if errors.isEmpty { table.add("errors", "none") }
-        if unanswered > 0 { table.add("unanswered", "\(unanswered.grouped) requests, two seconds after the end") }
+        if unanswered > 0 { table.add("unanswered", "\(unanswered.grouped) requests, whose latency is at least the time they waited") }
         let chart = LatencyChart(latencies).lines(width: width)
         return (table.lines + (chart.isEmpty ? [] : ["", "latency"] + chart)).joined(separator: "\n")
     }

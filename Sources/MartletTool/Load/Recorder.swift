@@ -96,7 +96,15 @@ final class Recorder: Sendable {
         record.withLock { $0.errors[LoadError.kind(of: error), default: 0] += 1 }
     }
 
-    func unanswered(_ count: Int) {
-        if count > 0 { record.withLock { $0.unanswered += count } }
+    /// Requests that began at `starts` are given up. If that is because the run is over, their latency is at least the time
+    /// they have waited, and is recorded so: a server that stops answering must not look fast.
+    func unanswered(_ starts: some Sequence<Int64>) {
+        let (first, last, now) = (window.start, window.end, Clock.now)
+        record.withLock { record in
+            for start in starts where start >= first && start < last {
+                record.unanswered += 1
+                if now >= last { record.latencies.record(now - start) }
+            }
+        }
     }
 }

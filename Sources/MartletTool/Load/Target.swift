@@ -76,7 +76,17 @@ extension Target: CustomStringConvertible {
 
 extension Target {
     /// Connects once, so that a name is looked up once and a server that is not there is told of at once.
+    ///
+    /// - Throws: ``LoadError/noServer(_:)``, or what connecting throws.
     func resolve(on runtime: Runtime) async throws -> SocketAddress {
+        do {
+            return try await connect(on: runtime)
+        } catch NetworkError.connectionRefused(let address) {
+            throw LoadError.noServer(address)
+        }
+    }
+
+    private func connect(on runtime: Runtime) async throws -> SocketAddress {
         switch self {
         case .unix(let path):
             let address = SocketAddress.unix(path: path)

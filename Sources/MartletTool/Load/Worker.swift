@@ -139,10 +139,7 @@ struct Worker: Sendable {
     }
 
     /// Requests that began at `starts` will not be answered any more.
-    func abandon(_ starts: some Sequence<Int64>) {
-        let (first, last) = (window.start, window.end)
-        recorder.unanswered(starts.count { $0 >= first && $0 < last })
-    }
+    func abandon(_ starts: some Sequence<Int64>) { recorder.unanswered(starts) }
 
     /// What the schedule had for this connection and was never sent will not be answered either.
     private func abandonRest() {
