@@ -5,15 +5,16 @@ import PackageDescription
 let asErrors: [SwiftSetting] =
     Context.environment["MARTLET_WARNINGS_AS_ERRORS"] == nil ? [] : [.treatAllWarnings(as: .error)]
 
-let strict: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .strictMemorySafety(),
-    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableExperimentalFeature("Lifetimes"),
-] + asErrors
+let strict: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .strictMemorySafety(),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableExperimentalFeature("Lifetimes"),
+    ] + asErrors
 
 /// The packet path is single-threaded by construction, and debug builds and every test still check exclusivity.
 /// In release builds a dynamic check on each access to a core's state costs more than the work it guards.
@@ -61,7 +62,8 @@ let package = Package(
             .executableTarget(
                 name: name,
                 dependencies: ["Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-                path: "Examples", exclude: examples.filter { $0 != name }.map { "\($0).swift" }, sources: ["\(name).swift"],
+                path: "Examples", exclude: examples.filter { $0 != name }.map { "\($0).swift" },
+                sources: ["\(name).swift"],
                 swiftSettings: [.swiftLanguageMode(.v6)] + asErrors)
         }
 )

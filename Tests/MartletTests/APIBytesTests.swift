@@ -29,7 +29,7 @@ struct APIBytesTests {
         #expect(Array(Bytes(repeatElement(7, count: 3))) == [7, 7, 7])
         #expect(Array([1, 2, 3] as Bytes) == [1, 2, 3])
         let span = elements.span
-        let copy = Bytes(copying: span.bytes)
+        let copy = unsafe Bytes(copying: span.bytes)
         #expect(Array(copy) == elements)
     }
 
@@ -60,7 +60,7 @@ struct APIBytesTests {
         #expect(Array(bytes.reversed()) == [40, 30, 20, 10])
         #expect(bytes.elementsEqual([10, 20, 30, 40]))
         #expect(bytes.starts(with: [10, 20]))
-        let contiguous = bytes.withContiguousStorageIfAvailable { unsafe $0.count }
+        let contiguous = unsafe bytes.withContiguousStorageIfAvailable { $0.count }
         #expect(contiguous == 4)
     }
 

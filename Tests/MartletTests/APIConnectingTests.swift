@@ -303,7 +303,9 @@ struct APIConnectingTests {
         #expect(count == 2)
         await #expect(throws: Mishap.self) { let _: Int = try await Runtime.run(.test(driver)) { _ in throw Mishap() } }
         let task = Task {
-            try await Runtime.run(.test(driver)) { runtime in try await runtime.cores[0].sleep(for: .seconds(3600)) }
+            try await Runtime.run(.test(driver)) { runtime -> Void in
+                try await runtime.cores[0].sleep(for: .seconds(3600))
+            }
         }
         await Task.yield()
         task.cancel()

@@ -113,7 +113,7 @@ extension Core {
                     }
                     firstError = firstError ?? connectError(attempt.slot, attempt.address)
                     abandon([attempt.slot])
-                    nextStart = 0    // RFC 8305 §5: a failure starts the next attempt at once
+                    nextStart = 0  // RFC 8305 §5: a failure starts the next attempt at once
                 }
                 if outcome == .deadline, martlet_monotonic_ns() >= deadline { throw .deadlineExceeded }
             }

@@ -34,7 +34,8 @@ public final class Runtime: Sendable {
         var effectiveDriver = DriverChoice.automatic
 
         public init(
-            cores: CoreSelection = .all, driver: DriverChoice = .automatic, idle: Idle = .sleep, limits: Limits = .init(),
+            cores: CoreSelection = .all, driver: DriverChoice = .automatic, idle: Idle = .sleep,
+            limits: Limits = .init(),
             shutdownSignals: Set<Signal> = [], logger: Logger? = .martlet
         ) {
             self.cores = cores

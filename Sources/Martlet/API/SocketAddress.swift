@@ -92,7 +92,9 @@ extension SocketAddress {
         var address = kernelAddress
         switch Int(unsafe martlet_address_family(&address)) {
         case MARTLET_FAMILY_IPV4:
-            self = .ipv4(IPv4Address(bits: unsafe martlet_address_ipv4_bits(&address)), port: unsafe martlet_address_port(&address))
+            self = .ipv4(
+                IPv4Address(bits: unsafe martlet_address_ipv4_bits(&address)),
+                port: unsafe martlet_address_port(&address))
         case MARTLET_FAMILY_IPV6:
             let ip = IPv6Address(
                 high: unsafe martlet_address_ipv6_high(&address), low: unsafe martlet_address_ipv6_low(&address))
@@ -105,7 +107,8 @@ extension SocketAddress {
         case MARTLET_FAMILY_UNIX:
             let path = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 128) { buffer in
                 let count = unsafe martlet_address_unix_path(&address, buffer.baseAddress)
-                return unsafe String(decoding: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]), as: UTF8.self)
+                return unsafe String(
+                    decoding: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]), as: UTF8.self)
             }
             self = .unix(path: path)
         default: return nil

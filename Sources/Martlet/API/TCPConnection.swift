@@ -2,7 +2,6 @@
 // handlers are, and by one hop otherwise. Bytes that are there are returned and room that is there is taken without
 // suspending.
 
-
 /// One TCP (or Unix-domain stream) connection.
 ///
 /// A connection is an `AsyncSequence` of ``Bytes``, each element all that one wake-up brought. It ends at the peer's FIN;
@@ -72,7 +71,8 @@ public struct TCPConnection: Sendable {
     /// - Parameter timeout: how long to wait for room, from now. Nil waits for ever.
     /// - Throws: ``NetworkError/deadlineExceeded``, ``NetworkError/cancelled``, ``NetworkError/reset``,
     ///   ``NetworkError/writeTimeout``, ``NetworkError/closed`` after closing or finishing on this side.
-    public nonisolated(nonsending) func send(_ bytes: Bytes, within timeout: Duration? = nil) async throws(NetworkError) {
+    public nonisolated(nonsending) func send(_ bytes: Bytes, within timeout: Duration? = nil) async throws(NetworkError)
+    {
         let core = handle.core
         guard core.isCurrent else { return try await core.isolation.send(handle, bytes, within: timeout) }
         let sent = try core.trySend(handle.slot, bytes)
@@ -81,7 +81,9 @@ public struct TCPConnection: Sendable {
     }
 
     /// Queues the UTF-8 of a string. See ``send(_:within:)-(Bytes,_)``.
-    public nonisolated(nonsending) func send(_ string: String, within timeout: Duration? = nil) async throws(NetworkError) {
+    public nonisolated(nonsending) func send(_ string: String, within timeout: Duration? = nil)
+        async throws(NetworkError)
+    {
         try await send(Bytes(string), within: timeout)
     }
 
@@ -97,7 +99,9 @@ public struct TCPConnection: Sendable {
         contentsOf runs: some Sequence<Bytes> & Sendable, within timeout: Duration? = nil
     ) async throws(NetworkError) {
         let core = handle.core
-        guard core.isCurrent else { return try await core.isolation.send(handle, contentsOf: Array(runs), within: timeout) }
+        guard core.isCurrent else {
+            return try await core.isolation.send(handle, contentsOf: Array(runs), within: timeout)
+        }
         try await core.sendAll(handle.slot, Array(runs), deadline: core.deadline(within: timeout))
     }
 

@@ -6,7 +6,8 @@ internal import CMartlet
 public struct TCPInfo: Sendable, Hashable {
     /// States of RFC 9293 §3.3.2.
     public enum State: UInt8, Sendable {
-        case established = 1, synSent, synReceived, finWait1, finWait2, timeWait, closed, closeWait, lastACK, listen, closing
+        case established = 1, synSent, synReceived, finWait1, finWait2, timeWait, closed, closeWait, lastACK, listen,
+            closing
     }
 
     public let state: State?

@@ -25,7 +25,9 @@ public struct TCPListener: Sendable {
     ///
     /// - Parameter timeout: how long to wait, from now. Nil waits for ever.
     /// - Throws: ``NetworkError/deadlineExceeded``, ``NetworkError/cancelled``.
-    public nonisolated(nonsending) func accept(within timeout: Duration? = nil) async throws(NetworkError) -> TCPConnection? {
+    public nonisolated(nonsending) func accept(within timeout: Duration? = nil) async throws(NetworkError)
+        -> TCPConnection?
+    {
         let core = handle.core
         guard core.isCurrent else { return try await core.isolation.accept(handle, within: timeout) }
         return try await core.accept(handle.slot, deadline: core.deadline(within: timeout))
@@ -137,7 +139,8 @@ struct ListeningSocket: Sendable {
     let descriptor: Int32
     let address: SocketAddress
 
-    init(_ wanted: SocketAddress, options: ConnectionOptions, sharesPort: Bool, nonblocking: Bool) throws(NetworkError) {
+    init(_ wanted: SocketAddress, options: ConnectionOptions, sharesPort: Bool, nonblocking: Bool) throws(NetworkError)
+    {
         var kernelAddress = try wanted.kernelAddress()
         let backlog = Int32(clamping: options.backlog)
         var result = unsafe martlet_listen(&kernelAddress, backlog, sharesPort, false, nonblocking)

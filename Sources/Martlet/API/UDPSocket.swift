@@ -31,7 +31,8 @@ public struct UDPSocket: Sendable {
     /// The next datagram, or nil when the socket has been closed.
     ///
     /// - Throws: ``NetworkError/deadlineExceeded``, ``NetworkError/cancelled``.
-    public nonisolated(nonsending) func receive(within timeout: Duration? = nil) async throws(NetworkError) -> Datagram? {
+    public nonisolated(nonsending) func receive(within timeout: Duration? = nil) async throws(NetworkError) -> Datagram?
+    {
         let core = handle.core
         guard core.isCurrent else { return try await core.isolation.receive(handle, within: timeout) }
         return try await core.receiveDatagram(handle.slot, deadline: core.deadline(within: timeout))

@@ -42,7 +42,8 @@ internal import MartletStack
         unsafe state = .allocate(capacity: 1)
         unsafe state.initialize(
             to: CoreState(
-                sockets: configuration.limits.connectionsPerCore, now: Instant(nanoseconds: martlet_monotonic_ns()), inbox: inbox))
+                sockets: configuration.limits.connectionsPerCore, now: Instant(nanoseconds: martlet_monotonic_ns()),
+                inbox: inbox))
         transport = unsafe KernelTransport(state: state, limits: configuration.limits)
         jobsPerRound = configuration.limits.jobsPerRound
         stallThreshold = configuration.limits.stallThreshold.nanoseconds
@@ -151,7 +152,9 @@ internal import MartletStack
         repeat {
             transport.driver.submit(timeout: 0)
             if transport.driver.hasCompletion || !inbox.isEmpty { return true }
-            if let deadline = unsafe state.pointee.timers.nextDeadline, deadline.nanoseconds <= martlet_monotonic_ns() { return true }
+            if let deadline = unsafe state.pointee.timers.nextDeadline, deadline.nanoseconds <= martlet_monotonic_ns() {
+                return true
+            }
         } while martlet_monotonic_ns() < end
         return false
     }
@@ -243,7 +246,8 @@ internal import MartletStack
     ///
     /// The caller has seen that the task is not cancelled, without suspending since. `scope` is the task's scope if one watches
     /// over its cancellation already.
-    func park(_ waiter: Int32, deadline: Int64 = .max, scope: UnsafeMutablePointer<ScopeRecord>? = nil) async -> Outcome {
+    func park(_ waiter: Int32, deadline: Int64 = .max, scope: UnsafeMutablePointer<ScopeRecord>? = nil) async -> Outcome
+    {
         let timer = CoreState.timer(ofWaiter: waiter)
         if deadline != .max { unsafe state.pointee.timers.arm(timer, at: Instant(nanoseconds: deadline)) }
         let outcome: Outcome

@@ -264,7 +264,9 @@ extension CoreIsolation {
         try await TCPConnection(handle: handle).send(bytes, within: timeout)
     }
 
-    func send(_ handle: ConnectionHandle, contentsOf runs: [Bytes], within timeout: Duration?) async throws(NetworkError) {
+    func send(_ handle: ConnectionHandle, contentsOf runs: [Bytes], within timeout: Duration?)
+        async throws(NetworkError)
+    {
         try await TCPConnection(handle: handle).send(contentsOf: runs, within: timeout)
     }
 

@@ -216,7 +216,9 @@ private struct Watch: BitwiseCopyable {
             return Completion(token: token, result: 0)
         }
         let slot = Int(token.slot)
-        guard unsafe watches[slot].descriptor >= 0, unsafe watches[slot].generation == token.generation else { return nil }
+        guard unsafe watches[slot].descriptor >= 0, unsafe watches[slot].generation == token.generation else {
+            return nil
+        }
         let flags = Int(unsafe martlet_epoll_flags(&event))
         let ended = flags & (MARTLET_EPOLL_HANGUP | MARTLET_EPOLL_ERROR) != 0
         if flags & MARTLET_EPOLL_PEER_FINISHED != 0 || ended { unsafe watches[slot].isPeerFinished = true }

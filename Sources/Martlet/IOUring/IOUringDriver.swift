@@ -25,7 +25,8 @@ internal import MartletStack
     /// Sets up the ring on the calling thread.
     init(limits: Limits, sqpoll: Bool, eventDescriptor: Int32) throws(NetworkError) {
         let ring = UnsafeMutablePointer<martlet_uring>.allocate(capacity: 1)
-        var result = unsafe martlet_uring_open(ring, UInt32(limits.submissionEntries), UInt32(limits.completionEntries), sqpoll)
+        var result = unsafe martlet_uring_open(
+            ring, UInt32(limits.submissionEntries), UInt32(limits.completionEntries), sqpoll)
         if result == 0 {
             result = unsafe martlet_uring_register_buffers(ring, Self.ringSize(for: limits.maximumReceiveBuffers))
             if result < 0 { unsafe martlet_uring_close(ring) }
@@ -69,7 +70,9 @@ internal import MartletStack
 
     // MARK: Operations
 
-    mutating func receive(_ token: Token, descriptor: Int32) { unsafe martlet_uring_receive(uring, descriptor, token.word) }
+    mutating func receive(_ token: Token, descriptor: Int32) {
+        unsafe martlet_uring_receive(uring, descriptor, token.word)
+    }
 
     mutating func accept(_ token: Token, descriptor: Int32, multishot: Bool) {
         unsafe martlet_uring_accept(uring, descriptor, multishot, token.word)
@@ -103,7 +106,9 @@ internal import MartletStack
     }
 
     /// Up to ``piecesPerSend`` pieces, in order.
-    mutating func send(_ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int, silent: Bool) -> SendAttempt {
+    mutating func send(_ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int, silent: Bool)
+        -> SendAttempt
+    {
         while messageCount == messageCapacity {
             unsafe uring.pointee.submitted_early = true
             submit(waitFor: 0, timeout: 0)
@@ -152,7 +157,7 @@ internal import MartletStack
         if unsafe martlet_uring_unsubmitted(uring) == 0 { messageCount = 0 }
         switch -result {
         case 0, ETIME, EINTR: break
-        case EBUSY, EAGAIN: overflows += 1    // completions must be reaped first; the entries stay queued
+        case EBUSY, EAGAIN: overflows += 1  // completions must be reaped first; the entries stay queued
         default: fatalError("io_uring_enter failed: \(NetworkError(errno: -result, during: "io_uring_enter"))")
         }
     }

@@ -120,7 +120,8 @@ extension KernelTransport {
     private func backOff(_ slot: Int32) {
         unsafe state.pointee.counters.descriptorsExhausted &+= 1
         listeners[slot]!.isPaused = true
-        unsafe state.pointee.timers.arm(CoreState.timer(ofSocket: slot), at: state.pointee.now.advanced(by: .milliseconds(100)))
+        unsafe state.pointee.timers.arm(
+            CoreState.timer(ofSocket: slot), at: state.pointee.now.advanced(by: .milliseconds(100)))
         backedOff.append(slot)
     }
 

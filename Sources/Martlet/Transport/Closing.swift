@@ -54,7 +54,9 @@ extension KernelTransport {
     /// The connection has failed: the waiting operations throw, and so do the next ones.
     func fail(_ slot: Int32, _ failure: Failure) {
         guard !sockets[slot].flags.contains(.hasFailed) else { return }
-        if case .errno(let errno) = failure, errno == ECONNRESET || errno == EPIPE { unsafe state.pointee.counters.resetsReceived &+= 1 }
+        if case .errno(let errno) = failure, errno == ECONNRESET || errno == EPIPE {
+            unsafe state.pointee.counters.resetsReceived &+= 1
+        }
         abort(slot, failure)
     }
 
@@ -181,7 +183,9 @@ extension KernelTransport {
     /// Arms the connection's timer for the first thing that may happen to it.
     func armTimer(_ slot: Int32) {
         let deadline = nextTimer(slot)
-        if deadline != .max { unsafe state.pointee.timers.arm(CoreState.timer(ofSocket: slot), at: Instant(nanoseconds: deadline)) }
+        if deadline != .max {
+            unsafe state.pointee.timers.arm(CoreState.timer(ofSocket: slot), at: Instant(nanoseconds: deadline))
+        }
     }
 
     private func nextTimer(_ slot: Int32) -> Int64 {

@@ -25,7 +25,8 @@ struct Token: BitwiseCopyable {
     init(word: UInt64) { self.word = word }
 
     init(_ operation: Operation, slot: Int32, generation: UInt32) {
-        word = UInt64(operation.rawValue) << 56 | UInt64(generation & 0xff_ffff) << 32 | UInt64(UInt32(bitPattern: slot))
+        word =
+            UInt64(operation.rawValue) << 56 | UInt64(generation & 0xff_ffff) << 32 | UInt64(UInt32(bitPattern: slot))
     }
 
     var operation: Operation { Operation(rawValue: UInt8(truncatingIfNeeded: word >> 56)) ?? .discard }

@@ -57,7 +57,8 @@ extension Policy {
         }
         if options.kernelReceiveBuffer != nil || options.kernelSendBuffer != nil {
             _ = martlet_set_buffers(
-                descriptor, Int32(clamping: options.kernelReceiveBuffer ?? 0), Int32(clamping: options.kernelSendBuffer ?? 0))
+                descriptor, Int32(clamping: options.kernelReceiveBuffer ?? 0),
+                Int32(clamping: options.kernelSendBuffer ?? 0))
         }
     }
 }

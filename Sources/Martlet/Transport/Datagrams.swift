@@ -72,7 +72,8 @@ extension KernelTransport {
                 indices.append(slab)
                 unsafe (batch.baseAddress! + count).initialize(
                     to: martlet_datagram(
-                        buffer: slabs.base(of: slab), capacity: UInt32(slabs.slabCapacity), count: 0, peer: martlet_address()))
+                        buffer: slabs.base(of: slab), capacity: UInt32(slabs.slabCapacity), count: 0,
+                        peer: martlet_address()))
                 count += 1
             }
             guard count > 0 else { return fetchOutsideThePool(slot) }
@@ -139,7 +140,8 @@ extension KernelTransport {
             let chunk = Array(datagrams.dropFirst(sent).prefix(capacity))
             var addresses: [martlet_address] = []
             for datagram in chunk { addresses.append(try datagram.peer.kernelAddress()) }
-            let result = unsafe withUnsafeTemporaryAllocation(of: martlet_datagram.self, capacity: chunk.count) { batch in
+            let result = unsafe withUnsafeTemporaryAllocation(of: martlet_datagram.self, capacity: chunk.count) {
+                batch in
                 for (position, datagram) in chunk.enumerated() {
                     let base = unsafe datagram.bytes.storage.map { unsafe $0.slab.base + $0.start }
                     unsafe (batch.baseAddress! + position).initialize(

@@ -43,7 +43,8 @@ internal import MartletStack
         driver = Driver()
         sockets = SocketTable(capacity: limits.connectionsPerCore)
         slabs = SlabPool(
-            initial: limits.receiveBuffers, maximum: limits.maximumReceiveBuffers, slabCapacity: limits.receiveBufferSize)
+            initial: limits.receiveBuffers, maximum: limits.maximumReceiveBuffers,
+            slabCapacity: limits.receiveBufferSize)
         segments = SegmentPool(buffers: limits.maximumSendBuffers)
         silent.reserveCapacity(1024)
     }

@@ -85,7 +85,9 @@ extension KernelTransport {
     }
 
     private func pauseReceive(_ slot: Int32) {
-        guard sockets[slot].flags.contains(.receiveArmed), !sockets[slot].flags.contains(.receiveCancelled) else { return }
+        guard sockets[slot].flags.contains(.receiveArmed), !sockets[slot].flags.contains(.receiveCancelled) else {
+            return
+        }
         sockets[slot].flags.insert(.receiveCancelled)
         unsafe state.pointee.counters.receivePauses &+= 1
         driver.cancel(token(.receive, slot))

@@ -33,7 +33,8 @@ extension KernelTransport {
             guard let segment = tailWithRoom(slot) else { break }
             let tail = unsafe segments.tail(of: segment)
             let count = min(tail.count, remaining.count)
-            unsafe tail.baseAddress.unsafelyUnwrapped.copyMemory(from: remaining.baseAddress.unsafelyUnwrapped, byteCount: count)
+            unsafe tail.baseAddress.unsafelyUnwrapped.copyMemory(
+                from: remaining.baseAddress.unsafelyUnwrapped, byteCount: count)
             segments.append(Int32(count), to: segment)
             unsafe remaining = UnsafeRawBufferPointer(rebasing: remaining[count...])
         }
@@ -52,7 +53,9 @@ extension KernelTransport {
     }
 
     /// Lets `body` write into up to `capacity` free bytes. Returns nil if there is no room for one.
-    func queue<E: Error>(_ slot: Int32, capacity: Int, _ body: (inout OutputRawSpan) throws(E) -> Void) throws(E) -> Int? {
+    func queue<E: Error>(_ slot: Int32, capacity: Int, _ body: (inout OutputRawSpan) throws(E) -> Void) throws(E)
+        -> Int?
+    {
         guard room(slot) >= min(capacity, 1), let segment = emptyTail(slot, capacity: capacity) else { return nil }
         let tail = unsafe segments.tail(of: segment)
         let usable = unsafe UnsafeMutableRawBufferPointer(rebasing: tail[..<min(tail.count, capacity)])
@@ -96,7 +99,9 @@ extension KernelTransport {
     /// A tail segment with `capacity` contiguous free bytes (at most a buffer's).
     private func emptyTail(_ slot: Int32, capacity: Int) -> Int32? {
         let tail = sockets[slot].sendTail
-        if tail >= 0, segments.room(in: tail) >= min(Int32(clamping: capacity), SegmentPool.bufferCapacity) { return tail }
+        if tail >= 0, segments.room(in: tail) >= min(Int32(clamping: capacity), SegmentPool.bufferCapacity) {
+            return tail
+        }
         guard let segment = segments.takeBuffer() else { return nil }
         append(segment, slot)
         return segment
@@ -118,7 +123,8 @@ extension KernelTransport {
             flags.contains(.hasDescriptor)
         else { return }
         var total: Int32 = 0
-        let attempt = unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: IOUringDriver.piecesPerSend) { pieces in
+        let attempt = unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: IOUringDriver.piecesPerSend) {
+            pieces in
             var count = 0
             var segment = sockets[slot].sendHead
             while segment >= 0, count < pieces.count {
@@ -133,7 +139,8 @@ extension KernelTransport {
             let isAwaited = sockets[slot].senderHead >= 0 || sockets[slot].flusher >= 0 || total < waiting
             let silent = !isAwaited && flags.isDisjoint(with: [.finishWanted, .isClosing])
             return unsafe driver.send(
-                token(.send, slot), descriptor: sockets[slot].descriptor, pieces: UnsafePointer(pieces.baseAddress.unsafelyUnwrapped),
+                token(.send, slot), descriptor: sockets[slot].descriptor,
+                pieces: UnsafePointer(pieces.baseAddress.unsafelyUnwrapped),
                 count: count, silent: silent)
         }
         switch attempt {
@@ -263,7 +270,11 @@ extension KernelTransport {
             sockets[slot].senderHead = waiter
             if tail < 0 { sockets[slot].senderTail = waiter }
         } else {
-            if tail >= 0 { unsafe state.pointee.waiters[tail].pointee.next = waiter } else { sockets[slot].senderHead = waiter }
+            if tail >= 0 {
+                unsafe state.pointee.waiters[tail].pointee.next = waiter
+            } else {
+                sockets[slot].senderHead = waiter
+            }
             sockets[slot].senderTail = waiter
         }
     }
@@ -290,7 +301,11 @@ extension KernelTransport {
         while index >= 0 {
             let next = unsafe state.pointee.waiters[index].pointee.next
             if index == waiter {
-                if previous >= 0 { unsafe state.pointee.waiters[previous].pointee.next = next } else { sockets[slot].senderHead = next }
+                if previous >= 0 {
+                    unsafe state.pointee.waiters[previous].pointee.next = next
+                } else {
+                    sockets[slot].senderHead = next
+                }
                 if next < 0 { sockets[slot].senderTail = previous }
                 return
             }
@@ -310,7 +325,11 @@ extension KernelTransport {
         while index >= 0 {
             let next = unsafe state.pointee.waiters[index].pointee.next
             if index == waiter {
-                if previous >= 0 { unsafe state.pointee.waiters[previous].pointee.next = next } else { sockets[slot].flusher = next }
+                if previous >= 0 {
+                    unsafe state.pointee.waiters[previous].pointee.next = next
+                } else {
+                    sockets[slot].flusher = next
+                }
                 return
             }
             previous = index
