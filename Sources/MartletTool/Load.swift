@@ -24,7 +24,9 @@ struct Load: AsyncParsableCommand {
 
     @OptionGroup var options: LoadOptions
 
-    @Option(help: "echo: one request under way on each connection; short: a connection for each; pipeline: --depth of them.")
+    @Option(
+        help: "echo: one request under way on each connection; short: a connection for each; pipeline: --depth of them."
+    )
     var mode = LoadPlan.Mode.echo
 
     @Option(help: "Requests under way on a connection, for --mode pipeline.")

@@ -29,8 +29,9 @@ import Testing
             let listener = try await core.listen(on: .loopback(port: 0))
             let port = listener.address.port!
             // The core's thread connects them itself: it cannot accept any of them before it closes.
-            let peers = try await core.isolation.run {
+            let peers = try await core.perform {
                 let peers = try (0..<20).map { _ in try Peer(port: port) }
+                #expect(core.isCurrent)
                 core.transport.closeListener(listener.handle.slot, drain: false)
                 return peers
             }
@@ -48,7 +49,7 @@ import Testing
             do {
                 let listener = try await core.listen(on: .loopback(port: 0))
                 let port = listener.address.port!
-                let peers = try await core.isolation.run {
+                let peers = try await core.perform {
                     let peers = try (0..<20).map { _ in try Peer(port: port) }
                     core.transport.closeListener(listener.handle.slot, drain: true)
                     return peers
@@ -101,7 +102,7 @@ import Testing
                     return served.value
                 }
                 let number = await port.value
-                let peers = try await core.isolation.run {
+                let peers = try await core.perform {
                     let peers = try (0..<10).map { _ in try Peer(port: number) }
                     for peer in peers {
                         try peer.send([7])

@@ -24,7 +24,7 @@ import Testing
                     #expect(counters.accepted == UInt64(count))
                     #expect(counters.closed == UInt64(count))
                     #expect(counters.bytesReceived == UInt64(count / 2))
-                    let free = await server.core.isolation.run {
+                    let free = await server.core.perform {
                         let transport = server.core.transport
                         return (slots: transport.sockets.freeCount, slabs: transport.slabs.available, all: transport.slabs.count)
                     }

@@ -126,7 +126,7 @@ import Testing
         try await serving(driver, options: options, handler: handler) { server in
             let peer = try await onThread { try Peer(port: server.port, receiveBuffer: 4096) }
             try await server.eventuallyOneSocket("the queue is full", is: { $0.sendBytes > 60_000 && $0.senderHead >= 0 })
-            let highest = await server.core.isolation.run {
+            let highest = await server.core.perform {
                 server.core.transport.sockets.slots.map { server.core.transport.sockets[$0].sendBytes }.max() ?? 0
             }
             #expect(highest <= 64 * 1024)

@@ -17,7 +17,7 @@ import Testing
                     let port = listener.address.port!
                     for round in 0..<20 {
                         // The core is held up, so that all of these are in the backlog, dead and alive, when it looks.
-                        let peer = try await core.isolation.run {
+                        let peer = try await core.perform {
                             for _ in 0..<10 { try Peer(port: port).reset() }
                             return try Peer(port: port)
                         }

@@ -157,7 +157,7 @@ extension FaultServer {
     func eventuallyOneSocket(_ what: String, patience: Int = 5000, is condition: @Sendable (SocketState) -> Bool) async throws {
         for _ in 0..<patience {
             let core = core
-            let holds = await core.isolation.run {
+            let holds = await core.perform {
                 core.transport.sockets.slots.contains {
                     core.transport.sockets[$0].flags.contains(.inUse) && condition(core.transport.sockets[$0])
                 }
@@ -166,6 +166,20 @@ extension FaultServer {
             try await core.sleep(for: .milliseconds(1))
         }
         throw Failed("never happened: \(what)")
+    }
+}
+
+extension CoreIsolation {
+    fileprivate func perform<R: Sendable>(_ body: @Sendable () throws -> R) rethrows -> R { try body() }
+}
+
+extension Core {
+    /// Runs `body` on the core's thread, between two rounds of I/O.
+    func perform<R: Sendable>(_ body: @Sendable () throws -> R) async rethrows -> R {
+        try await isolation.perform {
+            precondition(isCurrent)
+            return try body()
+        }
     }
 }
 

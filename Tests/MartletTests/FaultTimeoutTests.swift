@@ -23,14 +23,18 @@ import Testing
     @Test("a peer that sends a byte now and then is kept, and reset when it stops", arguments: bothDrivers)
     func byteByByte(driver: DriverChoice) async throws {
         var options = ConnectionOptions()
-        options.firstByteTimeout = .milliseconds(150)
-        options.idleTimeout = .milliseconds(150)
+        options.firstByteTimeout = .milliseconds(500)
+        options.idleTimeout = .milliseconds(500)
         try await serving(driver, options: options, handler: echo) { server in
-            let peer = try await onThread { try Peer(port: server.port) }
-            for number in 0..<40 {
-                try peer.send([UInt8(number)])
-                #expect(try await onThread { try peer.receive(exactly: 1) } == [UInt8(number)])
-                try await server.core.sleep(for: .milliseconds(10))
+            let peer = try await onThread {
+                let peer = try Peer(port: server.port)
+                // Far longer than the timeout in all, each pause far shorter.
+                for number in 0..<80 {
+                    try peer.send([UInt8(number)])
+                    #expect(try peer.receive(exactly: 1) == [UInt8(number)])
+                    usleep(10_000)
+                }
+                return peer
             }
             #expect(server.errors.count == 0)
             #expect(try await onThread { peer.receiveEnd() } == ECONNRESET)

@@ -1,24 +1,23 @@
+// Each verdict from the numbers that lead to it, and the doctor on this machine.
+
 import Glibc
 import Martlet
 import Testing
 
 @testable import MartletTool
 
-@Suite("The doctor")
-struct DoctorTests {
-    @Test("reads lists of CPUs, quotas and versions")
-    func reading() {
+@Suite struct DoctorTests {
+    @Test func `Lists of CPUs, quotas and versions are read as the kernel writes them`() {
         #expect(CPUs.parse("0-3,8,10-11") == [0, 1, 2, 3, 8, 10, 11])
         #expect(CPUs.parse("") == [])
         #expect(Machine.quota("150000 100000") == 1.5)
         #expect(Machine.quota("max 100000") == nil)
         #expect(KernelChecks.version("6.18.44-fc-v769") == (6, 18))
         #expect(KernelChecks.version("5.10") == (5, 10))
-        #expect(ProcessStatus("Name:\tmartlet\nCapEff:\t000001ffffffffff\n")?["CapEff"] == "000001ffffffffff")
+        #expect(ProcessStatus("Name:\tmartlet\nCapEff:\t000001ffffffffff\n")["CapEff"] == "000001ffffffffff")
     }
 
-    @Test("says why io_uring is refused, and what to do")
-    func uring() {
+    @Test func `A refused io_uring has a reason and a remedy`() {
         func check(_ errno: Int32, disabled: String? = "0", isFiltered: Bool = false) -> Check {
             KernelChecks.uring(
                 .fails(.system(errno: errno, during: "io_uring_setup")), disabled: disabled, isFiltered: isFiltered,
@@ -32,12 +31,12 @@ struct DoctorTests {
         #expect(check(EINVAL).detail.contains("too old"))
         #expect(check(ENOMEM).remedy?.contains("ulimit -l") == true)
         #expect(check(EPERM).verdict == .warning)
-        let works = KernelChecks.uring(.works("io_uring (DEFER_TASKRUN)"), disabled: "0", isFiltered: false, release: "6.1")
+        let works = KernelChecks.uring(
+            .works("io_uring (DEFER_TASKRUN)"), disabled: "0", isFiltered: false, release: "6.1")
         #expect(works.verdict == .ok)
     }
 
-    @Test("is content with one driver of two, and not with none")
-    func drivers() {
+    @Test func `One driver of two is enough, and none is not`() {
         let (works, fails) = (KernelChecks.Outcome.works("a driver"), KernelChecks.Outcome.fails(.outOfDescriptors))
         #expect(KernelChecks.driver(ioUring: works, epoll: works).verdict == .ok)
         #expect(KernelChecks.driver(ioUring: fails, epoll: works).verdict == .ok)
@@ -46,8 +45,7 @@ struct DoctorTests {
         #expect(!Doctor.Findings([KernelChecks.driver(ioUring: fails, epoll: fails)]).isReady)
     }
 
-    @Test("weighs limits")
-    func limits() {
+    @Test func `Limits have verdicts`() {
         #expect(LimitChecks.descriptors(.init(soft: 1024, hard: 1_048_576)).verdict == .ok)
         #expect(LimitChecks.descriptors(.init(soft: 1024, hard: Machine.Limit.unlimited)).verdict == .ok)
         #expect(LimitChecks.descriptors(.init(soft: 1024, hard: 1024)).verdict == .warning)
@@ -63,8 +61,7 @@ struct DoctorTests {
         #expect(LimitChecks.lockedMemory(.init(soft: 8 << 20, hard: 8 << 20), .ipcLock).verdict == .ok)
     }
 
-    @Test("names the privileges that raw packets lack, and does not need them")
-    func packets() {
+    @Test func `Raw packets say which privileges they lack, and nothing else waits for them`() {
         #expect(PacketChecks.tap(errorOfOpening: 0, .netAdmin).verdict == .ok)
         #expect(PacketChecks.tap(errorOfOpening: 0, []).verdict == .warning)
         #expect(PacketChecks.tap(errorOfOpening: ENOENT, .netAdmin).remedy?.contains("modprobe tun") == true)
@@ -75,8 +72,7 @@ struct DoctorTests {
         #expect(Doctor.Findings([PacketChecks.xdp(errorOfSocket: EPERM, [])]).isReady)
     }
 
-    @Test("finds this machine fit, and says so as text and as JSON")
-    func thisMachine() async throws {
+    @Test func `This machine is fit, and the doctor says so as text and as JSON`() async throws {
         let findings = Doctor.Findings(await KernelChecks.run() + LimitChecks.run() + PacketChecks.run())
         #expect(findings.isReady, "\(Doctor.text(findings))")
         #expect(Doctor.text(findings, width: 80, isColoured: false).contains("Martlet can run here"))

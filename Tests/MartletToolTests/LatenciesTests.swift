@@ -1,11 +1,11 @@
+// The histogram against exact figures, and its drawing.
+
 import Testing
 
 @testable import MartletTool
 
-@Suite("Latencies")
-struct LatenciesTests {
-    @Test("has the percentiles of what was recorded, within a thousandth")
-    func percentiles() {
+@Suite struct LatenciesTests {
+    @Test func `Percentiles are those of what was recorded, within a thousandth`() {
         var latencies = Latencies()
         for microsecond in 1...10_000 as ClosedRange<Int64> { latencies.record(microsecond * 1000) }
         #expect(latencies.count == 10_000)
@@ -18,16 +18,14 @@ struct LatenciesTests {
         #expect(abs(latencies.mean - 5_000_500) <= 5_000)
     }
 
-    @Test("is zero where nothing was recorded")
-    func empty() {
+    @Test func `Everything is zero where nothing was recorded`() {
         let latencies = Latencies()
         #expect(latencies.count == 0)
         #expect([latencies.min, latencies.max, latencies.percentile(50), latencies.percentile(99.9)] == [0, 0, 0, 0])
         #expect(latencies.mean == 0)
     }
 
-    @Test("holds an hour at most, and no negative time")
-    func bounds() {
+    @Test func `A latency is an hour at most and never negative`() {
         var latencies = Latencies()
         latencies.record(-5)
         latencies.record(.max)
@@ -36,8 +34,7 @@ struct LatenciesTests {
         #expect(abs(Double(latencies.max) / 3.6e12 - 1) < 0.001)
     }
 
-    @Test("of several cores add up")
-    func adding() {
+    @Test func `Latencies of several cores add up`() {
         var (one, other) = (Latencies(), Latencies())
         for _ in 0..<99 { one.record(1000) }
         other.record(1_000_000)
@@ -47,8 +44,7 @@ struct LatenciesTests {
         #expect(one.percentile(99.9) > 999_000)
     }
 
-    @Test("counts each once between edges, outliers at the ends")
-    func countsBetweenEdges() {
+    @Test func `Each latency counts once between edges, outliers at the ends`() {
         var latencies = Latencies()
         for latency in [5, 10, 99, 100, 999, 1000, 50_000] as [Int64] { latencies.record(latency) }
         #expect(latencies.counts(between: [10, 100, 1000, 10_000]) == [3, 2, 2])
@@ -56,17 +52,14 @@ struct LatenciesTests {
     }
 }
 
-@Suite("The chart of latencies")
-struct LatencyChartTests {
-    @Test("has edges around the least and the greatest latency")
-    func edges() {
+@Suite struct LatencyChartTests {
+    @Test func `The edges surround the least and the greatest latency`() {
         #expect(LatencyChart.edges([10, 22, 47], from: 100, to: 999) == [100, 220, 470, 1000])
         #expect(LatencyChart.edges([10, 22, 47], from: 99, to: 220) == [47, 100, 220, 470])
         #expect(LatencyChart.edges([10], from: 0, to: 5) == [1, 10])
     }
 
-    @Test("shows every latency in one row, and each percentile at its row")
-    func rows() {
+    @Test func `Every latency is in one row, and each percentile is marked at its row`() {
         var latencies = Latencies()
         for _ in 0..<990 { latencies.record(100_000) }
         for _ in 0..<10 { latencies.record(5_000_000) }
@@ -77,15 +70,14 @@ struct LatencyChartTests {
         #expect(chart.rows.last?.marks == ["p99.9"])
     }
 
-    @Test("fits the screen", arguments: [40, 80, 120])
-    func width(width: Int) {
+    @Test(arguments: [40, 80, 120])
+    func `A chart fits the screen`(width: Int) {
         var latencies = Latencies()
         for exponent in 0..<40 as Range<Int64> { latencies.record(1 << exponent) }
         for line in LatencyChart(latencies).lines(width: width) { #expect(line.count <= max(width, 58), "\(line)") }
     }
 
-    @Test("draws nothing for nothing, and something for almost nothing")
-    func bars() {
+    @Test func `Nothing has no bar, and almost nothing has one`() {
         #expect(LatencyChart.bar(eighths: 0, of: 0) == "")
         #expect(LatencyChart.bar(eighths: 0, of: 1) == "▏")
         #expect(LatencyChart.bar(eighths: 12, of: 1) == "█▌")

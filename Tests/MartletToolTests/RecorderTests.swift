@@ -1,11 +1,11 @@
+// What counts for a measurement, and what does not.
+
 import Testing
 
 @testable import MartletTool
 
-@Suite("What a run records")
-struct RecorderTests {
-    @Test("counts answers by when they came, and latencies by when their requests began")
-    func window() {
+@Suite struct RecorderTests {
+    @Test func `Answers count by when they came, latencies by when their requests began`() {
         let window = Window()
         let recorder = Recorder(window)
         recorder.answered(from: 1, to: 2, bytes: 10)
@@ -22,8 +22,7 @@ struct RecorderTests {
         #expect(record.latencies.max == 40)
     }
 
-    @Test("charges an unanswered request with the time it has waited")
-    func unanswered() {
+    @Test func `A request that is never answered is charged with the time it has waited`() {
         let window = Window()
         let recorder = Recorder(window)
         let now = Clock.now
@@ -35,8 +34,7 @@ struct RecorderTests {
         #expect(record.latencies.min >= 2_490_000_000)
     }
 
-    @Test("does not take a request for a fast one because its connection broke")
-    func broken() {
+    @Test func `A request whose connection broke does not pass for a fast one`() {
         let window = Window()
         let recorder = Recorder(window)
         let now = Clock.now
@@ -47,10 +45,8 @@ struct RecorderTests {
     }
 }
 
-@Suite("The plan of a run")
-struct LoadPlanTests {
-    @Test("says what is wrong with it")
-    func mistakes() {
+@Suite struct LoadPlanTests {
+    @Test func `A plan that cannot be carried out names the option that is wrong`() {
         #expect(LoadPlan().mistake == nil)
         let mistakes: [(inout LoadPlan) -> Void] = [
             { $0.connections = 0 }, { $0.size = 0 }, { $0.size = 1 << 30 }, { $0.depth = 0 }, { $0.seconds = 0 },

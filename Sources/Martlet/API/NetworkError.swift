@@ -78,7 +78,9 @@ extension NetworkError {
         case EADDRINUSE: self = .addressInUse(address)
         case EADDRNOTAVAIL: self = .addressNotAvailable(address)
         case EACCES, EPERM: self = .permissionDenied(address)
-        case ECONNREFUSED, ENOENT: self = .connectionRefused(address)
+        case ECONNREFUSED: self = .connectionRefused(address)
+        // connect(2) to a path where no socket is. bind(2) says the same of a folder that is not there.
+        case ENOENT where operation == "connect": self = .connectionRefused(address)
         case ENETUNREACH, EHOSTUNREACH: self = .unreachable(address)
         case EAFNOSUPPORT, EINVAL: self = .invalidAddress(address.description)
         default: self = NetworkError(errno: errno, during: operation)

@@ -25,9 +25,9 @@ public enum SocketAddress: Hashable, Sendable {
             self = .unix(path: String(text.dropFirst(5)))
             return
         }
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
-            throw .invalidAddress(text)
-        }
+        guard let colon = text.lastIndex(of: ":"), text[colon...].dropFirst().first != "+",
+            let port = UInt16(text[text.index(after: colon)...])
+        else { throw .invalidAddress(text) }
         let host = text[..<colon]
         if host == "*" {
             self = .any(port: port)

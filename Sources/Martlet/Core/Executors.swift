@@ -30,7 +30,4 @@ actor CoreIsolation {
     init(executor: CoreSerialExecutor) { self.executor = executor }
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
-
-    /// Runs `body` on the core's thread.
-    func run<R: Sendable, E: Error>(_ body: () async throws(E) -> R) async throws(E) -> R { try await body() }
 }

@@ -173,8 +173,9 @@ extension KernelTransport {
         if socket.isArmed { driver.cancel(token(.readable, slot)) }
         driver.close(slot: slot, descriptor: sockets[slot].descriptor)
         sockets[slot].flags.remove(.hasDescriptor)
-        datagramSockets[slot]!.waiter = -1
-        wake(socket.waiter)
+        let waiter = socket.waiter
+        socket.waiter = -1
+        wake(waiter)
         releaseDatagramSocketIfDone(slot)
     }
 

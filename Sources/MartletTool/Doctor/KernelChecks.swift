@@ -11,7 +11,8 @@ enum KernelChecks {
         return [
             kernel(Machine.release),
             uring(
-                ioUring, disabled: Machine.sysctl("kernel.io_uring_disabled"), isFiltered: ProcessStatus()?["Seccomp"] == "2",
+                ioUring, disabled: Machine.sysctl("kernel.io_uring_disabled"),
+                isFiltered: ProcessStatus()?["Seccomp"] == "2",
                 release: Machine.release),
             driver(ioUring: ioUring, epoll: epoll),
             await loopback("TCP over IPv4", "127.0.0.1:0", isRequired: true),
@@ -27,8 +28,10 @@ enum KernelChecks {
 
     static func kernel(_ release: String) -> Check {
         if version(release) >= (6, 1) { return .ok("kernel", "Linux \(release)", isRequired: true) }
-        let use = version(release) >= (6, 0) ? "io_uring is used without DEFER_TASKRUN" : "epoll is used instead of io_uring"
-        return .warning("kernel", "Linux \(release): \(use)", remedy: "Linux 6.1 or newer serves with fewer system calls")
+        let use =
+            version(release) >= (6, 0) ? "io_uring is used without DEFER_TASKRUN" : "epoll is used instead of io_uring"
+        return .warning(
+            "kernel", "Linux \(release): \(use)", remedy: "Linux 6.1 or newer serves with fewer system calls")
     }
 
     // MARK: The drivers
@@ -57,7 +60,8 @@ enum KernelChecks {
         case .fails(let failure): error = failure
         }
         guard case .system(let code, _) = error else {
-            return .warning("io_uring", "\(error): epoll is used", remedy: "please report this, with your kernel's version")
+            return .warning(
+                "io_uring", "\(error): epoll is used", remedy: "please report this, with your kernel's version")
         }
         let (reason, remedy) =
             switch (code, disabled) {
@@ -76,7 +80,8 @@ enum KernelChecks {
                 )
             case (EPERM, _), (EACCES, _):
                 ("refused by a security module (\(Machine.text(of: code)))", "allow io_uring in its policy")
-            case (ENOSYS, _): ("not in this kernel (\(release))", "use a kernel with CONFIG_IO_URING, best 6.1 or newer")
+            case (ENOSYS, _):
+                ("not in this kernel (\(release))", "use a kernel with CONFIG_IO_URING, best 6.1 or newer")
             case (EINVAL, _): ("too old in this kernel (\(release))", "use Linux 6.0 or newer, best 6.1")
             case (ENOMEM, _): ("refused for want of locked memory", "raise 'ulimit -l', or use Linux 5.12 or newer")
             default: ("refused: \(error)", "please report this, with your kernel's version")
@@ -89,7 +94,8 @@ enum KernelChecks {
         case (.works, .works): return .ok("driver", "io_uring by default, epoll on request", isRequired: true)
         case (.fails, .works): return .ok("driver", "epoll", isRequired: true)
         case (.works, .fails(let error)):
-            return .warning("driver", "io_uring works, epoll does not: \(error)", remedy: "leave the driver at automatic")
+            return .warning(
+                "driver", "io_uring works, epoll does not: \(error)", remedy: "leave the driver at automatic")
         case (.fails, .fails(let error)):
             return .missing(
                 "driver", "neither io_uring nor epoll works: \(error)", isRequired: true,
@@ -119,12 +125,16 @@ enum KernelChecks {
                 try await served
                 return echo
             }
-            if echo.elementsEqual("martlet".utf8) { return .ok(name, "connects, sends and receives", isRequired: isRequired) }
-            return .missing(name, "what came back is not what was sent", isRequired: isRequired, remedy: "please report this")
+            if echo.elementsEqual("martlet".utf8) {
+                return .ok(name, "connects, sends and receives", isRequired: isRequired)
+            }
+            return .missing(
+                name, "what came back is not what was sent", isRequired: isRequired, remedy: "please report this")
         } catch {
             return .missing(
                 name, "\(error)", isRequired: isRequired,
-                remedy: isRequired ? "bring the loopback up: ip link set lo up" : "only if you need IPv6: enable it for lo")
+                remedy: isRequired
+                    ? "bring the loopback up: ip link set lo up" : "only if you need IPv6: enable it for lo")
         }
     }
 }

@@ -10,12 +10,14 @@ enum LimitChecks {
             backlog(Machine.sysctl("net.core.somaxconn")),
             ports(Machine.sysctl("net.ipv4.ip_local_port_range")),
             lockedMemory(Machine.limit(__RLIMIT_MEMLOCK), Capabilities.current),
-            hugePages(Machine.memory("HugePages_Free"), of: Machine.memory("HugePages_Total"), Machine.memory("Hugepagesize")),
+            hugePages(
+                Machine.memory("HugePages_Free"), of: Machine.memory("HugePages_Total"), Machine.memory("Hugepagesize")),
         ]
     }
 
     static func cpus(_ cpus: [Int], quota: Double?) -> Check {
-        let list = cpus.count > 16 ? "\(cpus.count)" : "\(cpus.count) (\(cpus.map(String.init).joined(separator: ", ")))"
+        let list =
+            cpus.count > 16 ? "\(cpus.count)" : "\(cpus.count) (\(cpus.map(String.init).joined(separator: ", ")))"
         if let quota, quota < Double(cpus.count) {
             let count = max(1, Int(quota))
             return .warning(
@@ -31,7 +33,9 @@ enum LimitChecks {
         let detail = "\(text) (RLIMIT_NOFILE, to which Martlet raises it by itself)"
         if limit.hard >= 10_000 { return .ok("file descriptors", detail, isRequired: true) }
         let remedy = "ulimit -Hn, LimitNOFILE= of systemd or --ulimit nofile= of docker: each connection needs one"
-        if limit.hard < 64 { return .missing("file descriptors", detail, isRequired: true, remedy: "raise it: \(remedy)") }
+        if limit.hard < 64 {
+            return .missing("file descriptors", detail, isRequired: true, remedy: "raise it: \(remedy)")
+        }
         return .warning("file descriptors", detail, remedy: "for more connections raise it: \(remedy)")
     }
 
@@ -40,7 +44,8 @@ enum LimitChecks {
         let detail = "\(count.grouped) connections a listener (net.core.somaxconn)"
         if count >= 4096 { return .ok("backlog", detail) }
         return .warning(
-            "backlog", detail, remedy: "bursts of connections may be dropped; as root: sysctl -w net.core.somaxconn=4096")
+            "backlog", detail,
+            remedy: "bursts of connections may be dropped; as root: sysctl -w net.core.somaxconn=4096")
     }
 
     static func ports(_ text: String?) -> Check {
@@ -68,7 +73,8 @@ enum LimitChecks {
     static func hugePages(_ free: Int?, of total: Int?, _ size: Int?) -> Check {
         guard let free, let total, let size else {
             return .warning(
-                "huge pages", "not in this kernel", remedy: "nothing needs them: only large arenas of frames gain by them")
+                "huge pages", "not in this kernel",
+                remedy: "nothing needs them: only large arenas of frames gain by them")
         }
         let detail = "\(free.grouped) of \(total.grouped) free, \(size.grouped) KiB each"
         if free > 0 { return .ok("huge pages", detail) }

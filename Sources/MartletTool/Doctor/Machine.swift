@@ -34,7 +34,9 @@ enum Machine {
     static func limit(_ resource: __rlimit_resource) -> Limit {
         var limit = rlimit()
         // SAFETY: getrlimit(2) writes `limit`, which outlives the call.
-        guard unsafe getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0 else { return Limit(soft: 0, hard: 0) }
+        guard unsafe getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0 else {
+            return Limit(soft: 0, hard: 0)
+        }
         return Limit(soft: UInt64(limit.rlim_cur), hard: UInt64(limit.rlim_max))
     }
 

@@ -61,7 +61,9 @@ struct LoadGenerator: Sendable {
         var observed = Observed()
         let before = (server: serverClock?.nanoseconds, answers: answers(recorders))
         try await watch(until: window.end, window, recorders, line)
-        if let server = serverClock?.nanoseconds, let earlier = before.server { observed.serverNanoseconds = server - earlier }
+        if let server = serverClock?.nanoseconds, let earlier = before.server {
+            observed.serverNanoseconds = server - earlier
+        }
         observed.answers = answers(recorders) - before.answers
         observed.nanoseconds = window.end - window.start
         observed.wasInterrupted = runtime.isShuttingDown
@@ -75,7 +77,9 @@ struct LoadGenerator: Sendable {
     /// Waits until every worker has a connection or has failed to get one.
     private func connect(_ window: Window, _ recorders: [Recorder], _ line: LiveLine) async throws {
         let patience = Clock.now + 15_000_000_000
-        while window.readyWorkers + window.failedWorkers < plan.connections, Clock.now < patience, !runtime.isShuttingDown {
+        while window.readyWorkers + window.failedWorkers < plan.connections, Clock.now < patience,
+            !runtime.isShuttingDown
+        {
             line.show("connecting: \(window.readyWorkers.grouped) of \(plan.connections.grouped)")
             try await Clock.sleep(until: Clock.now + 5_000_000)
         }

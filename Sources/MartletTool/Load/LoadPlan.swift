@@ -36,7 +36,9 @@ struct LoadPlan: Sendable {
         if !(seconds > 0 && seconds <= 86_400) { return "--seconds must be more than 0 and at most 86400" }
         if !(warmup >= 0 && warmup <= 3600) { return "--warmup must be 0 … 3600 seconds" }
         guard let rate else { return nil }
-        if !(rate > 0 && rate <= 100_000_000) { return "--rate must be more than 0 and at most 100000000 requests a second" }
+        if !(rate > 0 && rate <= 100_000_000) {
+            return "--rate must be more than 0 and at most 100000000 requests a second"
+        }
         if mode == .pipeline { return "--rate sends on time whatever is under way: leave out --mode pipeline" }
         return nil
     }
@@ -54,7 +56,8 @@ struct LoadPlan: Sendable {
         let bytes = size == 1 ? "1 byte" : "\(size.grouped) bytes"
         let what =
             switch (mode, rate) {
-            case (.short, let rate?): "each request on a connection of its own, \(rate.grouped) a second, at most \(connections)"
+            case (.short, let rate?):
+                "each request on a connection of its own, \(rate.grouped) a second, at most \(connections)"
             case (_, let rate?): "\(rate.grouped) requests a second over \(connections), whether or not answers keep up"
             case (.echo, nil): "\(connections), each with one request under way"
             case (.short, nil): "\(connections) at a time, a new one for each request"

@@ -71,7 +71,8 @@ struct LoadReport: Sendable, Encodable {
         case target, server, load, mode, connections, size, depth, rate, seconds, requests, requestsPerSecond
         case latency = "latencyMicroseconds"
         case lateP99 = "sentLateP99Microseconds"
-        case serverMicrosecondsPerRequest, serverBusy, verifiedRequests, verifiedBytes, unanswered, errors, wasInterrupted
+        case serverMicrosecondsPerRequest, serverBusy, verifiedRequests, verifiedBytes, unanswered, errors,
+            wasInterrupted
     }
 
     init(plan: LoadPlan, record: Recorder.Record, observed: LoadGenerator.Observed) {
@@ -127,10 +128,12 @@ struct LoadReport: Sendable, Encodable {
         table.add("max", latencies.max.asDuration)
         if let cost = serverMicrosecondsPerRequest, let busy = serverBusy {
             table.add(
-                "server CPU", "\((cost * 1000).asDuration) a request (its core was \((busy * 100).formatted(decimals: 0)) % busy)")
+                "server CPU",
+                "\((cost * 1000).asDuration) a request (its core was \((busy * 100).formatted(decimals: 0)) % busy)")
         }
         if let late = lateP99, late > 500 {
-            table.add("sent late", "by \((late * 1000).asDuration) (p99), which the latencies include: is this CPU free?")
+            table.add(
+                "sent late", "by \((late * 1000).asDuration) (p99), which the latencies include: is this CPU free?")
         }
         table.add(
             "verified",
@@ -138,7 +141,9 @@ struct LoadReport: Sendable, Encodable {
                 + (verifiedRequests > 0 ? "each byte is the one that was sent" : "nothing came back"))
         for (kind, count) in errors.sorted(by: { $0.key < $1.key }) { table.add("errors", "\(count.grouped) \(kind)") }
         if errors.isEmpty { table.add("errors", "none") }
-        if unanswered > 0 { table.add("unanswered", "\(unanswered.grouped) requests, whose latency is at least the time they waited") }
+        if unanswered > 0 {
+            table.add("unanswered", "\(unanswered.grouped) requests, whose latency is at least the time they waited")
+        }
         let chart = LatencyChart(latencies).lines(width: width)
         return (table.lines + (chart.isEmpty ? [] : ["", "latency"] + chart)).joined(separator: "\n")
     }

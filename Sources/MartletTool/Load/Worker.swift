@@ -26,7 +26,8 @@ struct Worker: Sendable {
                     report(isReady: true)
                     try await runShort()
                 } else {
-                    try await core.withConnection(to: address, options: plan.options, within: .seconds(10)) { connection in
+                    try await core.withConnection(to: address, options: plan.options, within: .seconds(10)) {
+                        connection in
                         report(isReady: true)
                         try await run(on: connection)
                     }

@@ -64,11 +64,13 @@ struct LatencyChart {
         let room = max(10, width - column - 28)
         let most = max(1, rows.map(\.count).max() ?? 1)
         return zip(labels, rows).map { label, row in
-            let bar = Self.bar(eighths: Int((Double(row.count) / Double(most) * Double(room * 8)).rounded()), of: row.count)
+            let bar = Self.bar(
+                eighths: Int((Double(row.count) / Double(most) * Double(room * 8)).rounded()), of: row.count)
             let padding = String(repeating: " ", count: max(0, room - bar.count))
             let share = Self.share(row.count, of: total)
             let marks = row.marks.isEmpty ? "" : "  ← " + row.marks.joined(separator: ", ")
-            return String(repeating: " ", count: column - label.count) + label + " " + bar + padding + " " + share + marks
+            return String(repeating: " ", count: column - label.count) + label + " " + bar + padding + " " + share
+                + marks
         }
     }
 

@@ -11,7 +11,8 @@ struct Table {
     var lines: [String] {
         let column = rows.map(\.name.count).max() ?? 0
         return rows.map { row in
-            row.value.isEmpty ? row.name : row.name + String(repeating: " ", count: column - row.name.count) + "  " + row.value
+            row.value.isEmpty
+                ? row.name : row.name + String(repeating: " ", count: column - row.name.count) + "  " + row.value
         }
     }
 }
