@@ -38,7 +38,11 @@ let package = Package(
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
-        .target(name: "CMartlet", linkerSettings: [.linkedLibrary("uring")]),
+        .target(
+            name: "CMartlet",
+            cSettings: asErrors.isEmpty
+                ? [] : [.unsafeFlags(["-Wall", "-Wextra"]), .treatAllWarnings(as: .error)],
+            linkerSettings: [.linkedLibrary("uring")]),
         .target(name: "MartletStack", swiftSettings: strict + unchecked),
         .target(
             name: "Martlet",

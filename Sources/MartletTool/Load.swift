@@ -70,7 +70,8 @@ struct Load: AsyncParsableCommand {
             let address = try await target.resolve(on: runtime)
             let generator = LoadGenerator(plan: plan, address: address, runtime: runtime)
             var report = try await generator.run(showing: LiveLine())
-            report.target = "\(target)" == "tcp://\(address)" ? "\(target)" : "\(target), which is \(address)"
+            let isAddress = ["\(address)", "tcp://\(address)"].contains("\(target)")
+            report.target = isAddress ? "\(target)" : "\(target), which is \(address)"
             report.load = .init(driver: runtime.driver, cpus: cpus)
             return report
         }

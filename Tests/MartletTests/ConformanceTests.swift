@@ -69,6 +69,10 @@ struct ConformanceTests {
     @Test("the table of effects holds", arguments: cases)
     func holds(_ one: Case) async throws {
         await Self.turnstile.enter()
+        let clock = ContinuousClock()
+        let begin = clock.now
+        print("BEGIN \(one)")
+        defer { print("TIME \(clock.now - begin) \(one)") }
         do {
             try await one.check.run(in: one.environment)
         } catch {

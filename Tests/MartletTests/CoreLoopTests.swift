@@ -1,6 +1,7 @@
 // The loop itself: sleeping, spinning, counting stalls, and giving I/O its turn however busy the tasks are.
 
 import Glibc
+import MartletStack
 import Synchronization
 import Testing
 

@@ -17,22 +17,22 @@ import Testing
         var model: [Int] = []
         var unused = Array(0..<64)
         var random = SplitMix(seed: 42)
-        #expect(queue.isEmpty)
-        #expect(unsafe queue.popFirst() == nil)
+        check(queue.isEmpty)
+        check(unsafe queue.popFirst() == nil)
         for _ in 0..<10_000 {
             if random.next() % 2 == 0, let job = unused.popLast() {
                 unsafe queue.append(jobs[job], origin: job % 2 == 0 ? .task : .serial)
                 model.append(job)
             } else if let job = unsafe queue.popFirst() {
                 let index = unsafe jobs.index(of: job)
-                #expect(index == model.removeFirst())
+                check(index == model.removeFirst())
                 let tag = unsafe martlet_job_tag(job)
-                #expect(tag == (index % 2 == 0 ? JobOrigin.task : .serial).rawValue)
+                check(tag == (index % 2 == 0 ? JobOrigin.task : .serial).rawValue)
                 unused.append(index)
             } else {
-                #expect(model.isEmpty)
+                check(model.isEmpty)
             }
-            #expect(queue.isEmpty == model.isEmpty)
+            check(queue.isEmpty == model.isEmpty)
         }
     }
 
@@ -45,14 +45,14 @@ import Testing
             for slot: Int32 in [0, 1, 65_535, 1_000_000, .max, -1] {
                 for generation: UInt32 in [0, 1, 0x12_3456, 0xff_ffff] {
                     let token = Token(word: Token(operation, slot: slot, generation: generation).word)
-                    #expect(token.operation == operation)
-                    #expect(token.slot == slot)
-                    #expect(token.generation == generation)
+                    check(token.operation == operation)
+                    check(token.slot == slot)
+                    check(token.generation == generation)
                 }
             }
         }
-        #expect(Token(.send, slot: 3, generation: 0x0100_0002).generation == 2, "a generation has 24 bits")
-        #expect(Token(word: .max).operation == .discard, "an operation nobody knows does nothing")
+        check(Token(.send, slot: 3, generation: 0x0100_0002).generation == 2, "a generation has 24 bits")
+        check(Token(word: .max).operation == .discard, "an operation nobody knows does nothing")
     }
 
     // MARK: Sockets
@@ -61,40 +61,40 @@ import Testing
     func socketExhaustion() throws {
         var table = SocketTable(capacity: 5)
         let slots = (0..<5).compactMap { _ in table.take() }
-        #expect(Set(slots) == [0, 1, 2, 3, 4])
-        #expect(table.take() == nil)
-        #expect(table.freeCount == 0)
+        check(Set(slots) == [0, 1, 2, 3, 4])
+        check(table.take() == nil)
+        check(table.freeCount == 0)
         table.release(3)
-        #expect(table.freeCount == 1)
-        #expect(table.take() == 3)
-        #expect(table.take() == nil)
+        check(table.freeCount == 1)
+        check(table.take() == 3)
+        check(table.take() == nil)
         for slot in slots { table.release(slot) }
-        #expect(table.inUse == 0)
-        #expect(Set((0..<5).compactMap { _ in table.take() }) == [0, 1, 2, 3, 4])
+        check(table.inUse == 0)
+        check(Set((0..<5).compactMap { _ in table.take() }) == [0, 1, 2, 3, 4])
     }
 
     @Test("a slot used again has another generation and nothing of its former life")
     func socketGenerations() throws {
         var table = SocketTable(capacity: 2)
-        let slot = try #require(table.take())
+        let slot = try present(table.take())
         let first = table[slot].generation
         table[slot].sendBytes = 77
         table[slot].flags.insert(.hasFailed)
-        #expect(table.isCurrent(slot, first))
+        check(table.isCurrent(slot, first))
         table.release(slot)
-        #expect(!table.isCurrent(slot, first), "a free slot is nobody's")
-        #expect(table.take() == slot)
-        #expect(!table.isCurrent(slot, first))
-        #expect(table.isCurrent(slot, table[slot].generation))
-        #expect(table[slot].sendBytes == 0)
-        #expect(table[slot].flags == .inUse)
+        check(!table.isCurrent(slot, first), "a free slot is nobody's")
+        check(table.take() == slot)
+        check(!table.isCurrent(slot, first))
+        check(table.isCurrent(slot, table[slot].generation))
+        check(table[slot].sendBytes == 0)
+        check(table[slot].flags == .inUse)
         // Generations have as many bits as a token has for them, and go round.
         table[slot].generation = 0xff_ffff
         table.release(slot)
-        #expect(table.take() == slot)
-        #expect(table[slot].generation == 0)
-        #expect(!table.isCurrent(-1, 0))
-        #expect(!table.isCurrent(1, 0), "never used")
+        check(table.take() == slot)
+        check(table[slot].generation == 0)
+        check(!table.isCurrent(-1, 0))
+        check(!table.isCurrent(1, 0), "never used")
     }
 
     // MARK: Waiters
@@ -106,18 +106,18 @@ import Testing
         let index = waiters.take(in: .receive, slot: 7)
         let ticket = unsafe waiters[index].pointee.ticket
         unsafe waiters[index].pointee.job = jobs[0]
-        #expect(unsafe waiters.resume(index, .ready) == jobs[0])
-        #expect(unsafe waiters.resume(index, .cancelled) == nil, "it is resumed already")
-        #expect(unsafe waiters[index].pointee.outcome == .ready)
+        check(unsafe waiters.resume(index, .ready) == jobs[0])
+        check(unsafe waiters.resume(index, .cancelled) == nil, "it is resumed already")
+        check(unsafe waiters[index].pointee.outcome == .ready)
         waiters.release(index)
-        #expect(unsafe waiters.resume(index, .deadline) == nil, "nobody uses it")
+        check(unsafe waiters.resume(index, .deadline) == nil, "nobody uses it")
 
-        #expect(waiters.take(in: .send, slot: 8) == index)
-        #expect(unsafe waiters[index].pointee.ticket != ticket)
-        #expect(unsafe waiters[index].pointee.slot == 8)
-        #expect(unsafe waiters[index].pointee.next == -1)
+        check(waiters.take(in: .send, slot: 8) == index)
+        check(unsafe waiters[index].pointee.ticket != ticket)
+        check(unsafe waiters[index].pointee.slot == 8)
+        check(unsafe waiters[index].pointee.next == -1)
         unsafe waiters[index].pointee.job = jobs[1]
-        #expect(unsafe waiters.resume(index, .cancelled) == jobs[1])
+        check(unsafe waiters.resume(index, .cancelled) == jobs[1])
     }
 
     @Test("the waiter table grows, and its records stay where they are")
@@ -127,11 +127,11 @@ import Testing
         let first = waiters.take(in: .sleep, slot: -1)
         let record = unsafe waiters[first]
         let others = (0..<2000).map { _ in waiters.take(in: .sleep, slot: -1) }
-        #expect(Set(others + [first]).count == 2001)
-        #expect(unsafe waiters[first] == record)
+        check(Set(others + [first]).count == 2001)
+        check(unsafe waiters[first] == record)
         for index in others { waiters.release(index) }
         _ = (0..<2000).map { _ in waiters.take(in: .sleep, slot: -1) }
-        #expect(waiters.count == 2001, "those given back are used first")
+        check(waiters.count == 2001, "those given back are used first")
     }
 
     // MARK: Policies and durations
@@ -139,10 +139,10 @@ import Testing
     @Test("timeouts that are not set never come, and the longest do not wrap")
     func policy() {
         let plain = Policy(ConnectionOptions())
-        #expect(plain.idleTimeout == .max && plain.firstByteTimeout == .max && plain.writeTimeout == .max)
-        #expect(!plain.hasTimers)
-        #expect(plain.closeTimeout == 30_000_000_000)
-        #expect(plain.receiveLimit == 256 * 1024 && plain.sendLimit == 256 * 1024)
+        check(plain.idleTimeout == .max && plain.firstByteTimeout == .max && plain.writeTimeout == .max)
+        check(!plain.hasTimers)
+        check(plain.closeTimeout == 30_000_000_000)
+        check(plain.receiveLimit == 256 * 1024 && plain.sendLimit == 256 * 1024)
 
         var options = ConnectionOptions()
         options.idleTimeout = .seconds(Int64.max)
@@ -150,21 +150,21 @@ import Testing
         options.sendLimit = .max
         options.receiveLimit = -5
         let policy = Policy(options)
-        #expect(policy.idleTimeout == .max)
-        #expect(policy.writeTimeout == 1_500_000_000)
-        #expect(policy.hasTimers)
-        #expect(policy.sendLimit == .max)
-        #expect(policy.receiveLimit == 1)
+        check(policy.idleTimeout == .max)
+        check(policy.writeTimeout == 1_500_000_000)
+        check(policy.hasTimers)
+        check(policy.sendLimit == .max)
+        check(policy.receiveLimit == 1)
     }
 
     @Test("durations become nanoseconds, cut to what fits")
     func durations() {
-        #expect(Duration.seconds(2).nanoseconds == 2_000_000_000)
-        #expect(Duration.nanoseconds(1).nanoseconds == 1)
-        #expect(Duration.milliseconds(-3).nanoseconds == -3_000_000)
-        #expect(Duration.seconds(Int64.max).nanoseconds == .max)
-        #expect(Duration.seconds(Int64.min).nanoseconds == .min)
-        #expect(Duration(secondsComponent: 0, attosecondsComponent: 999_999_999).nanoseconds == 0)
+        check(Duration.seconds(2).nanoseconds == 2_000_000_000)
+        check(Duration.nanoseconds(1).nanoseconds == 1)
+        check(Duration.milliseconds(-3).nanoseconds == -3_000_000)
+        check(Duration.seconds(Int64.max).nanoseconds == .max)
+        check(Duration.seconds(Int64.min).nanoseconds == .min)
+        check(Duration(secondsComponent: 0, attosecondsComponent: 999_999_999).nanoseconds == 0)
     }
 
     // MARK: Segments
@@ -172,40 +172,40 @@ import Testing
     @Test("segments: buffers fill and empty, references keep their slab alive, both run out apart")
     func segments() throws {
         var pool = SegmentPool(buffers: 2)
-        let first = try #require(pool.takeBuffer())
-        #expect(pool.room(in: first) == SegmentPool.bufferCapacity)
+        let first = try present(pool.takeBuffer())
+        check(pool.room(in: first) == SegmentPool.bufferCapacity)
         pool.append(100, to: first)
         pool.consume(40, of: first)
-        #expect(pool.count(of: first) == 60)
-        #expect(pool.room(in: first) == SegmentPool.bufferCapacity - 100)
-        #expect(unsafe pool.piece(of: first).iov_len == 60)
-        let second = try #require(pool.takeBuffer())
-        #expect(first != second)
+        check(pool.count(of: first) == 60)
+        check(pool.room(in: first) == SegmentPool.bufferCapacity - 100)
+        check(unsafe pool.piece(of: first).iov_len == 60)
+        let second = try present(pool.takeBuffer())
+        check(first != second)
         pool.link(second, after: first)
-        #expect(pool.next(after: first) == second)
-        #expect(pool.takeBuffer() == nil)
-        #expect(pool.exhausted == 1)
+        check(pool.next(after: first) == second)
+        check(pool.takeBuffer() == nil)
+        check(pool.exhausted == 1)
 
         weak var watched: Slab?
         do {
             let slab = Slab(capacity: 1000)
             watched = slab
-            let reference = try #require(pool.takeReference(to: slab, start: 10, count: 90))
-            #expect(pool.room(in: reference) == 0, "nothing is appended to what is the program's")
-            #expect(unsafe pool.piece(of: reference).iov_base == slab.base + 10)
-            _ = try #require(pool.takeReference(to: slab, start: 0, count: 1))
-            #expect(pool.takeReference(to: slab, start: 0, count: 1) == nil)
-            #expect(pool.exhausted == 2)
-            #expect(pool.releases == 0)
+            let reference = try present(pool.takeReference(to: slab, start: 10, count: 90))
+            check(pool.room(in: reference) == 0, "nothing is appended to what is the program's")
+            check(unsafe pool.piece(of: reference).iov_base == slab.base + 10)
+            _ = try present(pool.takeReference(to: slab, start: 0, count: 1))
+            check(pool.takeReference(to: slab, start: 0, count: 1) == nil)
+            check(pool.exhausted == 2)
+            check(pool.releases == 0)
             pool.release(reference)
             pool.release(reference ^ 1)
         }
-        #expect(watched == nil, "the slab outlives its references")
-        #expect(pool.releases == 2)
+        check(watched == nil, "the slab outlives its references")
+        check(pool.releases == 2)
         pool.release(first)
-        let again = try #require(pool.takeBuffer())
-        #expect(again == first)
-        #expect(pool.count(of: again) == 0 && pool.room(in: again) == SegmentPool.bufferCapacity)
-        #expect(pool.next(after: again) == -1)
+        let again = try present(pool.takeBuffer())
+        check(again == first)
+        check(pool.count(of: again) == 0 && pool.room(in: again) == SegmentPool.bufferCapacity)
+        check(pool.next(after: again) == -1)
     }
 }

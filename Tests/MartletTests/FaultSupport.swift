@@ -428,3 +428,13 @@ func freePort() throws -> UInt16 {
     _ = unsafe martlet_socket_local(descriptor, &bound)
     return unsafe martlet_address_port(&bound)
 }
+
+/// `#expect` for expressions on values that cannot be copied, which the macro cannot take apart.
+func check(_ condition: Bool, _ comment: Comment? = nil, sourceLocation: SourceLocation = #_sourceLocation) {
+    #expect(condition, comment, sourceLocation: sourceLocation)
+}
+
+/// `#require`, likewise.
+func present<Value>(_ value: Value?, sourceLocation: SourceLocation = #_sourceLocation) throws -> Value {
+    try #require(value, sourceLocation: sourceLocation)
+}

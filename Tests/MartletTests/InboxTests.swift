@@ -13,7 +13,7 @@ import Testing
 /// consistency.
 private struct SleepModel: Hashable {
     enum CoreStep: Hashable {
-        case declare, look, retract, sleep, awake, drain, lowerFlag, done
+        case declare, look, retract, sleep, awake, drain, done
     }
     enum ProducerStep: Hashable {
         case push, readFlag, signal, done
@@ -62,7 +62,7 @@ private struct SleepModel: Hashable {
             if hasPushed { next.received = pushes }
             next.hasPushed = false
             next.core = next.received == producers.count ? .done : (coreLooksFirst ? .look : .declare)
-        case .lowerFlag, .done: return []
+        case .done: return []
         }
         return [next]
     }

@@ -194,7 +194,7 @@ public final class Runtime: Sendable {
     private func listeningSockets(
         on address: SocketAddress, options: ConnectionOptions
     ) throws(NetworkError) -> [ListeningSocket] {
-        let nonblocking = cores[0].transport.driver.wantsNonblocking
+        let nonblocking = driver.hasPrefix("epoll")  // the cores' own state is for their threads to read
         let sharesPort = cores.count > 1 && !address.isUnix
         let first = try ListeningSocket(address, options: options, sharesPort: sharesPort, nonblocking: nonblocking)
         var sockets = [first]

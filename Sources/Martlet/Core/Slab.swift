@@ -37,6 +37,8 @@ private struct SlabState: BitwiseCopyable {
     /// Slabs have numbers of 16 bits (IORING_CQE_BUFFER_SHIFT).
     static let hardLimit = 65_536
 
+    // First, or the thread sanitizer crashes Swift 6.3's compiler on accesses in place.
+    private let slabs: UnsafeMutablePointer<Slab>
     let slabCapacity: Int
     let maximum: Int
     private(set) var count: Int
@@ -45,7 +47,6 @@ private struct SlabState: BitwiseCopyable {
     /// Deliveries that copied a small message out because free slabs were short.
     private(set) var copied: UInt64 = 0
 
-    private let slabs: UnsafeMutablePointer<Slab>
     private let states: UnsafeMutablePointer<SlabState>
     private let free: UnsafeMutablePointer<Int32>
     private(set) var freeCount: Int

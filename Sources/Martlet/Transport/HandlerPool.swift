@@ -50,7 +50,7 @@ final class HandlerPool: @unchecked Sendable {
             let worker = Worker(slot: slot)
             worker.place = workers.count
             workers.append(worker)
-            worker.task = Task(executorPreference: core.taskExecutor) { [self] in await run(worker) }
+            worker.task = Task.detached(executorPreference: core.taskExecutor) { [self] in await run(worker) }
         }
     }
 

@@ -102,8 +102,9 @@ enum Failure: BitwiseCopyable, Equatable {
 
 /// The table and its free list.
 @safe struct SocketTable: ~Copyable {
-    let capacity: Int
+    // First, or the thread sanitizer crashes Swift 6.3's compiler on the addressors below.
     private let states: UnsafeMutablePointer<SocketState>
+    let capacity: Int
     /// Slots that have been used before are below.
     private var touched = 0
     private var firstFree: Int32 = -1

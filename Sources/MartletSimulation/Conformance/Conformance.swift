@@ -1,5 +1,5 @@
 // The conformance suite: what each event does to a connection, as executable checks. They are written once and run against
-// any transport. The table that they hold a transport to is in the documentation (`DESIGN.md`, §5).
+// any transport. The table that they hold a transport to is in the documentation, in the chapter Cancellation.
 //
 // A check sees a transport only through the public API, and a plain kernel socket where it needs a peer that does what no
 // runtime would. It never sleeps to wait: it waits for what happens. All it waits for is bounded by one deadline.

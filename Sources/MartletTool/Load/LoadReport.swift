@@ -122,10 +122,12 @@ struct LoadReport: Sendable, Encodable {
         table.add("measured", "\(seconds.formatted(decimals: 2)) s" + (wasInterrupted ? ", then interrupted" : ""))
         table.add("", "")
         table.add("requests/s", requestsPerSecond.grouped + behind)
-        table.add("p50", latencies.percentile(50).asDuration)
-        table.add("p99", latencies.percentile(99).asDuration)
-        table.add("p99.9", latencies.percentile(99.9).asDuration)
-        table.add("max", latencies.max.asDuration)
+        if latencies.count > 0 {
+            table.add("p50", latencies.percentile(50).asDuration)
+            table.add("p99", latencies.percentile(99).asDuration)
+            table.add("p99.9", latencies.percentile(99.9).asDuration)
+            table.add("max", latencies.max.asDuration)
+        }
         if let cost = serverMicrosecondsPerRequest, let busy = serverBusy {
             table.add(
                 "server CPU",
