@@ -103,7 +103,9 @@ struct APIBytesTests {
     func sliceOutlives() {
         var slice = Bytes()
         do {
-            let whole = Bytes(capacity: 1 << 16) { output in for number in 0..<(1 << 16) { output.append(UInt8(truncatingIfNeeded: number)) } }
+            let whole = Bytes(capacity: 1 << 16) { output in
+                for number in 0..<(1 << 16) { output.append(UInt8(truncatingIfNeeded: number)) }
+            }
             slice = whole[256..<260]
         }
         #expect(Array(slice) == [0, 1, 2, 3])

@@ -82,7 +82,8 @@ struct APIConnectingTests {
     func interleaving() {
         func four(_ last: UInt8) -> SocketAddress { .ipv4(IPv4Address(10, 0, 0, last), port: 1) }
         func six(_ low: UInt64) -> SocketAddress { .ipv6(IPv6Address(high: 1, low: low), port: 1) }
-        #expect(Core.interleaved([four(1), four(2), six(1), six(2), six(3)]) == [six(1), four(1), six(2), four(2), six(3)])
+        #expect(
+            Core.interleaved([four(1), four(2), six(1), six(2), six(3)]) == [six(1), four(1), six(2), four(2), six(3)])
         #expect(Core.interleaved([six(1), four(1), four(2), four(3)]) == [six(1), four(1), four(2), four(3)])
         #expect(Core.interleaved([four(2), four(1)]) == [four(2), four(1)])
         #expect(Core.interleaved([six(2), six(1)]) == [six(2), six(1)])
@@ -111,7 +112,8 @@ struct APIConnectingTests {
         let silent = try FullListener()
         try await greeting(driver, on: .loopback(port: 0)) { runtime, address in
             try await runtime.forEachCore { core in
-                let connection = try await core.connect(to: [silent.address, address], options: .init(), deadline: .max)
+                let connection = try await core.connect(
+                    to: [silent.address, address], options: .init(), deadline: .max)
                 #expect(await connection.peer == address)
                 #expect(try await connection.receive() == "hello")
             }
@@ -197,8 +199,12 @@ struct APIConnectingTests {
     func notAvailable(_ driver: DriverChoice) async throws {
         let foreign = SocketAddress.ipv4(IPv4Address(198, 51, 100, 1), port: 0)
         try await Runtime.run(.test(driver)) { runtime in
-            await #expect(throws: NetworkError.addressNotAvailable(foreign)) { try await runtime.serve(on: foreign) { _ in } }
-            await #expect(throws: NetworkError.addressNotAvailable(foreign)) { try await runtime.cores[0].bindUDP(on: foreign) }
+            await #expect(throws: NetworkError.addressNotAvailable(foreign)) {
+                try await runtime.serve(on: foreign) { _ in }
+            }
+            await #expect(throws: NetworkError.addressNotAvailable(foreign)) {
+                try await runtime.cores[0].bindUDP(on: foreign)
+            }
         }
     }
 
@@ -229,7 +235,9 @@ struct APIConnectingTests {
                 #expect(address == .unix(path: path))
                 let text = try await runtime.withConnection(to: address) { try await $0.receive() }
                 #expect(text == "hello")
-                await #expect(throws: NetworkError.addressInUse(address)) { try await runtime.cores[0].listen(on: address) }
+                await #expect(throws: NetworkError.addressInUse(address)) {
+                    try await runtime.cores[0].listen(on: address)
+                }
             }
         }
     }
@@ -256,7 +264,9 @@ struct APIConnectingTests {
     }
 
     /// Root may bind every port, and so may everybody where net.ipv4.ip_unprivileged_port_start says so.
-    static var mayNotBindLowPorts: Bool { unsafe geteuid() != 0 && access("/proc/sys/net/ipv4/ip_unprivileged_port_start", R_OK) != 0 }
+    static var mayNotBindLowPorts: Bool {
+        unsafe geteuid() != 0 && access("/proc/sys/net/ipv4/ip_unprivileged_port_start", R_OK) != 0
+    }
 
     @Test("any address takes IPv6 and IPv4", arguments: everyDriver)
     func anyAddress(_ driver: DriverChoice) async throws {
@@ -287,7 +297,9 @@ struct APIConnectingTests {
             let address = try #require(await iterator.next())
             var seen: Set<Bytes> = []
             for _ in 0..<300 where seen.count < 3 {
-                if let text = try await runtime.withConnection(to: address, { try await $0.receive() }) { seen.insert(text) }
+                if let text = try await runtime.withConnection(to: address, { try await $0.receive() }) {
+                    seen.insert(text)
+                }
             }
             #expect(seen == ["0", "1", "2"])
             server.cancel()

@@ -87,10 +87,14 @@ struct APIDatagramTests {
         }
     }
 
-    @Test("one call sends a thousand datagrams, and none of those it counts is lost before the kernel", arguments: everyDriver)
+    @Test(
+        "one call sends a thousand datagrams, and none of those it counts is lost before the kernel",
+        arguments: everyDriver)
     func oneCall(_ driver: DriverChoice) async throws {
         try await withSockets(driver) { (_, client, server) async throws in
-            let datagrams = (0..<1000).map { Datagram([UInt8($0 >> 8), UInt8(truncatingIfNeeded: $0)], to: server.address) }
+            let datagrams = (0..<1000).map {
+                Datagram([UInt8($0 >> 8), UInt8(truncatingIfNeeded: $0)], to: server.address)
+            }
             let sent = try await client.send(contentsOf: datagrams)
             #expect(sent == 1000)
             // What the receiver's kernel buffer could not hold is dropped: what does come is in order.
@@ -219,7 +223,9 @@ struct APIDatagramTests {
             try await client.send(Datagram("x", to: .loopback(port: 1)))
             let tooLarge = Bytes([UInt8](repeating: 0, count: 70_000))
             await #expect(throws: NetworkError.self) { try await client.send(Datagram(tooLarge, to: server.address)) }
-            await #expect(throws: NetworkError.self) { try await client.send(Datagram("x", to: .ipv6(.loopback, port: 9))) }
+            await #expect(throws: NetworkError.self) {
+                try await client.send(Datagram("x", to: .ipv6(.loopback, port: 9)))
+            }
             try await client.send(Datagram("after", to: server.address))
             #expect(try await server.receive(within: .seconds(5))?.bytes == "after")
         }

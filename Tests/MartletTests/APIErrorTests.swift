@@ -23,17 +23,19 @@ struct APIErrorTests {
         }
     }
 
-    @Test("an error that somebody can do something about says what", arguments: [
-        (NetworkError.permissionDenied(.loopback(port: 80)), ["127.0.0.1:80", "CAP_NET_BIND_SERVICE", "1024"]),
-        (.addressInUse(.loopback(port: 80)), ["127.0.0.1:80", "another port"]),
-        (.outOfDescriptors, ["ulimit -n"]),
-        (.limitReached("connectionsPerCore"), ["connectionsPerCore", "configuration"]),
-        (.invalidAddress("x:y"), ["x:y", "HOST:PORT", "[IPV6]:PORT", "unix:PATH"]),
-        (.nameNotFound("nowhere", reason: "Name or service not known"), ["nowhere", "Name or service not known"]),
-        (.addressNotAvailable(.loopback(port: 80)), ["127.0.0.1:80", "this machine"]),
-        (.connectionRefused(.loopback(port: 80)), ["127.0.0.1:80", "nobody listens"]),
-        (.system(errno: 5, during: "read"), ["read", "errno 5", "Input/output error"]),
-    ])
+    @Test(
+        "an error that somebody can do something about says what",
+        arguments: [
+            (NetworkError.permissionDenied(.loopback(port: 80)), ["127.0.0.1:80", "CAP_NET_BIND_SERVICE", "1024"]),
+            (.addressInUse(.loopback(port: 80)), ["127.0.0.1:80", "another port"]),
+            (.outOfDescriptors, ["ulimit -n"]),
+            (.limitReached("connectionsPerCore"), ["connectionsPerCore", "configuration"]),
+            (.invalidAddress("x:y"), ["x:y", "HOST:PORT", "[IPV6]:PORT", "unix:PATH"]),
+            (.nameNotFound("nowhere", reason: "Name or service not known"), ["nowhere", "Name or service not known"]),
+            (.addressNotAvailable(.loopback(port: 80)), ["127.0.0.1:80", "this machine"]),
+            (.connectionRefused(.loopback(port: 80)), ["127.0.0.1:80", "nobody listens"]),
+            (.system(errno: 5, during: "read"), ["read", "errno 5", "Input/output error"]),
+        ])
     func remedies(_ error: NetworkError, _ words: [String]) {
         for word in words { #expect(error.description.contains(word), "'\(error)' does not say '\(word)'") }
     }

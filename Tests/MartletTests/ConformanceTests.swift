@@ -21,7 +21,9 @@ struct ConformanceTests {
     static let seed = setting("MARTLET_SEED").flatMap { UInt64($0) } ?? UInt64.random(in: 0...UInt64.max)
 
     static let environments: [Conformance.Environment] = [DriverChoice.ioUring, .epoll].flatMap { driver in
-        let families: [Conformance.Environment] = Conformance.Environment.Family.allCases.map { .kernel(driver, $0, seed: seed) }
+        let families: [Conformance.Environment] = Conformance.Environment.Family.allCases.map {
+            .kernel(driver, $0, seed: seed)
+        }
         var spinning = Conformance.Environment.kernel(driver, .ipv4, seed: seed, note: "spinning")
         spinning.configuration.idle = .spin(for: .microseconds(50))
         var polled = Conformance.Environment.kernel(driver, .ipv4, seed: seed, note: "SQPOLL")
@@ -56,7 +58,8 @@ struct ConformanceTests {
         Conformance.checks.filter { $0.reasonToSkip(in: environment) == nil }
             .map { Case(check: $0, environment: environment) }
     }.filter { one in
-        one.check.name.contains(setting("MARTLET_CHECK") ?? "") && one.environment.name.contains(setting("MARTLET_ENVIRONMENT") ?? "")
+        one.check.name.contains(setting("MARTLET_CHECK") ?? "")
+            && one.environment.name.contains(setting("MARTLET_ENVIRONMENT") ?? "")
     }
 
     private static func setting(_ name: String) -> String? {
@@ -100,7 +103,8 @@ struct ConformanceTests {
     func hangs() async throws {
         var environment = Conformance.Environment.kernel(.epoll, .ipv4, seed: 0)
         environment.patience = .milliseconds(20)
-        let slow = try #require(Conformance.checks.first { $0.name.hasPrefix("a closed connection that cannot deliver") })
+        let slow = try #require(
+            Conformance.checks.first { $0.name.hasPrefix("a closed connection that cannot deliver") })
         await #expect(throws: ConformanceFailure.self) { try await slow.run(in: environment) }
     }
 }

@@ -40,7 +40,8 @@ import Testing
         }
     }
 
-    @Test("a sleep lasts as long as was asked for at least, and one without length ends at once", arguments: bothDrivers)
+    @Test(
+        "a sleep lasts as long as was asked for at least, and one without length ends at once", arguments: bothDrivers)
     func sleepLength(driver: DriverChoice) async throws {
         try await running(driver) { core in
             for duration: Duration in [.zero, .seconds(-1), .nanoseconds(1), .microseconds(300), .milliseconds(3)] {

@@ -32,7 +32,7 @@ import Testing
             var random = SplitMix(seed: seed)
             var offset = 0
             for round in 0... {
-                if round == 100_000 { isDone.set() }
+                if round == 100_000 / slowness { isDone.set() }
                 let yields = random.next() % 4
                 let ended = try await withThrowingTaskGroup(of: Bytes??.self) { group in
                     group.addTask {
@@ -41,7 +41,7 @@ import Testing
                             return nil
                         }
                     }
-                    if round < 100_000 {
+                    if round < 100_000 / slowness {
                         for _ in 0..<yields { await Task.yield() }
                         group.cancelAll()
                     }
@@ -50,7 +50,9 @@ import Testing
                         return false
                     }
                     guard let bytes = outcome else { return true }
-                    if let place = firstDifference(bytes, from: offset) { throw Failed("wrong at \(place), round \(round)") }
+                    if let place = firstDifference(bytes, from: offset) {
+                        throw Failed("wrong at \(place), round \(round)")
+                    }
                     offset += bytes.count
                     return false
                 }
@@ -65,7 +67,8 @@ import Testing
             try await server.eventually("the handler has ended") { $0.open == 1 }
             #expect(server.errors.entries.isEmpty, "seed \(seed)")
             #expect(received.load(ordering: .relaxed) == sent, "seed \(seed)")
-            #expect(cancelled.load(ordering: .relaxed) > 1000, "the test cancels too rarely to mean anything")
+            #expect(
+                cancelled.load(ordering: .relaxed) > 1000 / slowness, "the test cancels too rarely to mean anything")
         }
     }
 
@@ -79,9 +82,10 @@ import Testing
             var random = SplitMix(seed: seed)
             var offset = 0
             for round in 0... {
-                if round == 20_000 { isDone.set() }
+                if round == 20_000 / slowness { isDone.set() }
                 do throws(NetworkError) {
-                    let timeout: Duration? = round < 20_000 ? .nanoseconds(Int64(random.next() % 60_000)) : nil
+                    let isTimed = round < 20_000 / slowness
+                    let timeout: Duration? = isTimed ? .nanoseconds(Int64(random.next() % 60_000)) : nil
                     guard let bytes = try await connection.receive(within: timeout) else { break }
                     if let place = firstDifference(bytes, from: offset) {
                         isDone.set()
@@ -103,7 +107,8 @@ import Testing
             try await server.eventually("the handler has ended") { $0.open == 1 }
             #expect(server.errors.entries.isEmpty, "seed \(seed)")
             #expect(received.load(ordering: .relaxed) == sent, "seed \(seed)")
-            #expect(timeouts.load(ordering: .relaxed) > 100, "the test times out too rarely to mean anything")
+            #expect(
+                timeouts.load(ordering: .relaxed) > 100 / slowness, "the test times out too rarely to mean anything")
         }
     }
 
@@ -123,8 +128,10 @@ import Testing
                             let number = UInt16(next.increment())
                             // A mark, the number in two parts, and the second part as often as it fits.
                             let second = UInt8(number & 0x7f)
-                            let message = Bytes([0xff, UInt8(number >> 7), second] + [UInt8](repeating: second, count: size - 3))
-                            let timeout: Duration? = random.next() % 2 == 0 ? .microseconds(Int64(random.next() % 300)) : nil
+                            let message = Bytes(
+                                [0xff, UInt8(number >> 7), second] + [UInt8](repeating: second, count: size - 3))
+                            let timeout: Duration? =
+                                random.next() % 2 == 0 ? .microseconds(Int64(random.next() % 300)) : nil
                             do {
                                 try await connection.send(message, within: timeout)
                                 whole.append(number)
@@ -149,7 +156,8 @@ import Testing
             }
             let complete = Set(whole.entries)
             #expect(torn == 0, "seed \(seed)")
-            #expect(complete.allSatisfy { arrived[$0] == size }, "a send returned whose message is not whole; seed \(seed)")
+            #expect(
+                complete.allSatisfy { arrived[$0] == size }, "a send returned whose message is not whole; seed \(seed)")
             #expect(complete.count < 8000, "the test cancels too rarely to mean anything")
             #expect(complete.count > 4000)
         }
@@ -235,7 +243,9 @@ import Testing
                 }
                 for _ in 0..<(round % 7) { await Task.yield() }
                 connect.cancel()
-                if case .failure(let error) = await connect.result, error as? NetworkError == .cancelled { cancelled += 1 }
+                if case .failure(let error) = await connect.result, error as? NetworkError == .cancelled {
+                    cancelled += 1
+                }
             }
             #expect(cancelled == 2000)
         }
@@ -252,7 +262,8 @@ import Testing
                 let ended = Atomic<Int>(0)
                 let mayEnd = Atomic<Bool>(false)
                 let serve = Task {
-                    try await runtime.serve(on: .loopback(port: 0), onListening: { port.keep($0.port!) }) { connection in
+                    try await runtime.serve(on: .loopback(port: 0), onListening: { port.keep($0.port!) }) {
+                        connection in
                         do { while try await connection.receive() != nil {} } catch {
                             while !mayEnd.load(ordering: .relaxed) { await Task.yield() }
                             ended.add(1, ordering: .relaxed)

@@ -58,9 +58,9 @@ import Testing
             try await Task.detached {
                 var offset = 0
                 for round in 0... {
-                    if round == 2000 { isDone.set() }
+                    if round == 2000 / slowness { isDone.set() }
                     let receive = Task.detached { try await connection.receive() }
-                    if round < 2000 {
+                    if round < 2000 / slowness {
                         for _ in 0..<(round % 5) { sched_yield() }
                         receive.cancel()
                     }

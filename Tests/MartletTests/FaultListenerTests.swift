@@ -94,7 +94,9 @@ import Testing
                 options.maximumConnectionsPerCore = 1
                 let core = server.core
                 let serve = Task { [options] in
-                    try await runtime.serve(on: .loopback(port: 0), options: options, onListening: { port.keep($0.port!) }) {
+                    try await runtime.serve(
+                        on: .loopback(port: 0), options: options, onListening: { port.keep($0.port!) }
+                    ) {
                         let request = try await $0.receive()
                         try await $0.send(request ?? "nothing")
                         served.increment()
@@ -111,7 +113,8 @@ import Testing
                     return peers
                 }
                 await runtime.shutdown(within: .seconds(10))
-                #expect(try await serve.value == 10, "serve returned before its backlog was served; FIN: \(peerFinishes)")
+                #expect(
+                    try await serve.value == 10, "serve returned before its backlog was served; FIN: \(peerFinishes)")
                 let answers = try await onThread { peers.map { try? $0.receiveToEnd() } }
                 #expect(answers.allSatisfy { $0 == [7] })
             }
@@ -179,20 +182,34 @@ import Testing
             do {
                 let listener = try await core.listen(on: .loopback(port: 0))
                 let used = listener.address
-                let inUse = await #expect(throws: NetworkError.addressInUse(used)) { _ = try await core.listen(on: used) }
+                let inUse = await #expect(throws: NetworkError.addressInUse(used)) {
+                    _ = try await core.listen(on: used)
+                }
                 #expect(inUse?.description.contains("\(used)") == true)
-                await #expect(throws: NetworkError.addressInUse(used)) { try await server.runtime.serve(on: used) { _ in } }
+                await #expect(throws: NetworkError.addressInUse(used)) {
+                    try await server.runtime.serve(on: used) { _ in }
+                }
                 let elsewhere = try SocketAddress("192.0.2.1:8080")
-                await #expect(throws: NetworkError.addressNotAvailable(elsewhere)) { _ = try await core.listen(on: elsewhere) }
+                await #expect(throws: NetworkError.addressNotAvailable(elsewhere)) {
+                    _ = try await core.listen(on: elsewhere)
+                }
                 await #expect(throws: NetworkError.addressNotAvailable(elsewhere)) {
                     try await server.runtime.serve(on: elsewhere) { _ in }
                 }
-                await #expect(throws: NetworkError.addressNotAvailable(elsewhere)) { _ = try await core.bindUDP(on: elsewhere) }
+                await #expect(throws: NetworkError.addressNotAvailable(elsewhere)) {
+                    _ = try await core.bindUDP(on: elsewhere)
+                }
                 let long = SocketAddress.unix(path: String(repeating: "x", count: 200))
-                await #expect(throws: NetworkError.invalidAddress(long.description)) { _ = try await core.listen(on: long) }
-                await #expect(throws: NetworkError.self) { _ = try await core.listen(on: .unix(path: "/no/such/directory/s")) }
+                await #expect(throws: NetworkError.invalidAddress(long.description)) {
+                    _ = try await core.listen(on: long)
+                }
+                await #expect(throws: NetworkError.self) {
+                    _ = try await core.listen(on: .unix(path: "/no/such/directory/s"))
+                }
                 let nobody = SocketAddress.unix(path: "@martlet-nobody-\(getpid())")
-                await #expect(throws: NetworkError.connectionRefused(nobody)) { try await core.withConnection(to: nobody) { _ in } }
+                await #expect(throws: NetworkError.connectionRefused(nobody)) {
+                    try await core.withConnection(to: nobody) { _ in }
+                }
                 for text in ["", "1.2.3.4", "1.2.3.4:70000", "1.2.3:80", "[::1:80", "host:80", "unix:"] {
                     #expect(throws: NetworkError.invalidAddress(text)) { _ = try SocketAddress(text) }
                 }
@@ -211,14 +228,18 @@ import Testing
     func afterShutdown(driver: DriverChoice) async throws {
         try await Self.running(driver) { server in
             await server.runtime.shutdown(within: .seconds(1))
-            await #expect(throws: NetworkError.shuttingDown) { _ = try await server.core.listen(on: .loopback(port: 0)) }
+            await #expect(throws: NetworkError.shuttingDown) {
+                _ = try await server.core.listen(on: .loopback(port: 0))
+            }
             await #expect(throws: NetworkError.shuttingDown) {
                 try await server.runtime.serve(on: .loopback(port: 0)) { _ in }
             }
         }
     }
 
-    @Test("datagrams are received although all receive buffers are with the kernel or the program", arguments: bothDrivers)
+    @Test(
+        "datagrams are received although all receive buffers are with the kernel or the program", arguments: bothDrivers
+    )
     func datagramsWithoutBuffers(driver: DriverChoice) async throws {
         var limits = Limits()
         limits.receiveBuffers = 4

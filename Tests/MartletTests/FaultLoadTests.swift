@@ -26,7 +26,10 @@ import Testing
                     #expect(counters.bytesReceived == UInt64(count / 2))
                     let free = await server.core.perform {
                         let transport = server.core.transport
-                        return (slots: transport.sockets.freeCount, slabs: transport.slabs.available, all: transport.slabs.count)
+                        return (
+                            slots: transport.sockets.freeCount, slabs: transport.slabs.available,
+                            all: transport.slabs.count
+                        )
                     }
                     #expect(free.slots == Limits().connectionsPerCore - 1)
                     #expect(free.slabs == free.all, "receive buffers are lost")
@@ -102,7 +105,9 @@ import Testing
         try await Self.echoMessages(driver, count: 1_000_000, deadline: 120)
     }
 
-    @Test("echo while tasks of other threads watch, time out and cancel (for the thread sanitizer)", arguments: bothDrivers)
+    @Test(
+        "echo while tasks of other threads watch, time out and cancel (for the thread sanitizer)",
+        arguments: bothDrivers)
     func forTheSanitizer(driver: DriverChoice) async throws {
         let handler: ConnectionHandler = { connection in
             try await withThrowingTaskGroup(of: Void.self) { group in

@@ -111,7 +111,8 @@ import Testing
 
     // MARK: Peers that do not take what is sent
 
-    @Test("a peer that never reads: send suspends, memory is bounded, the write timeout ends it", arguments: bothDrivers)
+    @Test(
+        "a peer that never reads: send suspends, memory is bounded, the write timeout ends it", arguments: bothDrivers)
     func neverReads(driver: DriverChoice) async throws {
         var options = ConnectionOptions()
         options.sendLimit = 64 * 1024
@@ -125,7 +126,8 @@ import Testing
         }
         try await serving(driver, options: options, handler: handler) { server in
             let peer = try await onThread { try Peer(port: server.port, receiveBuffer: 4096) }
-            try await server.eventuallyOneSocket("the queue is full", is: { $0.sendBytes > 60_000 && $0.senderHead >= 0 })
+            try await server.eventuallyOneSocket(
+                "the queue is full", is: { $0.sendBytes > 60_000 && $0.senderHead >= 0 })
             let highest = await server.core.perform {
                 server.core.transport.sockets.slots.map { server.core.transport.sockets[$0].sendBytes }.max() ?? 0
             }
@@ -176,9 +178,12 @@ import Testing
                 _ = try await connection.receive()
             }
             try await serving(driver, limits: limits, options: options, handler: handler) { server in
-                let stalled = try await onThread { try (0..<6).map { _ in try Peer(port: server.port, receiveBuffer: 4096) } }
+                let stalled = try await onThread {
+                    try (0..<6).map { _ in try Peer(port: server.port, receiveBuffer: 4096) }
+                }
                 try await onThread { for peer in stalled { try peer.send([1]) } }
-                try await server.eventuallyOneSocket("one waits for a buffer", is: { $0.senderHead >= 0 && $0.sendBytes == 0 })
+                try await server.eventuallyOneSocket(
+                    "one waits for a buffer", is: { $0.senderHead >= 0 && $0.sendBytes == 0 })
                 var before = await server.counters().rounds
                 var calm = false
                 for _ in 0..<200 where !calm {

@@ -40,9 +40,9 @@ private func refuseIOUring(_ errno: Int32) {
         return unsafe withUnsafeMutablePointer(to: &header) { header in
             _ = libraryCall("prctl", 38, 1, 0, 0, 0)  // PR_SET_NO_NEW_PRIVS
             #if arch(x86_64)
-                let seccomp = 317
+            let seccomp = 317
             #else
-                let seccomp = 277
+            let seccomp = 277
             #endif
             return libraryCall("syscall", seccomp, 1, 1, Int(bitPattern: header))  // SET_MODE_FILTER, FILTER_FLAG_TSYNC
         }
@@ -125,46 +125,48 @@ private func told(within seconds: Int, _ body: @escaping @Sendable () async thro
     func descriptorsExhausted(driver: DriverChoice) async throws {
         await #expect(processExitsWith: .success) { [driver = driver.rawValue as String] in
             limitDescriptors(to: 128)
-            await told(within: 40) { try await serving(DriverChoice(rawValue: driver)!, handler: echo) { server in
-                let first = try await onThread {
-                    let first = try Peer(port: server.port)
-                    try first.send([1])
-                    _ = try first.receive(exactly: 1)
-                    return first
-                }
-                // The peers' sockets are made while there are descriptors; then all that is left is taken.
-                let waiting = try (0..<10).map { _ in try Peer() }
-                var taken: [Int32] = []
-                while true {
-                    let copy = dup(2)
-                    if copy < 0 { break }
-                    taken.append(copy)
-                }
-                try await onThread { for peer in waiting { try peer.connect(to: server.port) } }
-                try await server.eventually("it has noticed") { $0.descriptorsExhausted > 0 }
-                let before = await server.counters()
-                try await onThread {
-                    for number in 0..<50 {
-                        try first.send([UInt8(number)])
-                        #expect(try first.receive(exactly: 1) == [UInt8(number)])
+            await told(within: 40) {
+                try await serving(DriverChoice(rawValue: driver)!, handler: echo) { server in
+                    let first = try await onThread {
+                        let first = try Peer(port: server.port)
+                        try first.send([1])
+                        _ = try first.receive(exactly: 1)
+                        return first
                     }
-                }
-                for _ in 0..<20 { try await server.core.sleep(for: .milliseconds(10)) }
-                let after = await server.counters()
-                #expect(after.descriptorsExhausted - before.descriptorsExhausted < 10, "it spins")
-                #expect(after.rounds - before.rounds < 500, "it spins")
-                #expect(after.accepted == 1)
-                for descriptor in taken { _ = close(descriptor) }
-                try await onThread {
-                    for (number, peer) in waiting.enumerated() {
-                        try peer.send([UInt8(number)])
-                        #expect(try peer.receive(exactly: 1) == [UInt8(number)])
+                    // The peers' sockets are made while there are descriptors; then all that is left is taken.
+                    let waiting = try (0..<10).map { _ in try Peer() }
+                    var taken: [Int32] = []
+                    while true {
+                        let copy = dup(2)
+                        if copy < 0 { break }
+                        taken.append(copy)
                     }
+                    try await onThread { for peer in waiting { try peer.connect(to: server.port) } }
+                    try await server.eventually("it has noticed") { $0.descriptorsExhausted > 0 }
+                    let before = await server.counters()
+                    try await onThread {
+                        for number in 0..<50 {
+                            try first.send([UInt8(number)])
+                            #expect(try first.receive(exactly: 1) == [UInt8(number)])
+                        }
+                    }
+                    for _ in 0..<20 { try await server.core.sleep(for: .milliseconds(10)) }
+                    let after = await server.counters()
+                    #expect(after.descriptorsExhausted - before.descriptorsExhausted < 10, "it spins")
+                    #expect(after.rounds - before.rounds < 500, "it spins")
+                    #expect(after.accepted == 1)
+                    for descriptor in taken { _ = close(descriptor) }
+                    try await onThread {
+                        for (number, peer) in waiting.enumerated() {
+                            try peer.send([UInt8(number)])
+                            #expect(try peer.receive(exactly: 1) == [UInt8(number)])
+                        }
+                    }
+                    #expect(await server.counters().accepted == 11)
+                    first.close()
+                    for peer in waiting { peer.close() }
                 }
-                #expect(await server.counters().accepted == 11)
-                first.close()
-                for peer in waiting { peer.close() }
-            } }
+            }
         }
     }
 
@@ -229,7 +231,9 @@ private func told(within seconds: Int, _ body: @escaping @Sendable () async thro
                                     do {
                                         while turn < turns {
                                             try peer.send([UInt8(turn)])
-                                            guard try peer.receive(exactly: 1) == [UInt8(turn)] else { throw Failed("wrong") }
+                                            guard try peer.receive(exactly: 1) == [UInt8(turn)] else {
+                                                throw Failed("wrong")
+                                            }
                                             turn += 1
                                             if answered.increment() == 2000 { _ = kill(getpid(), SIGTERM) }
                                         }

@@ -25,7 +25,9 @@ import Testing
                         while alive == 0 {
                             guard let connection = try await listener.accept() else { throw Failed("no listener") }
                             try? await connection.send([UInt8(round)])
-                            do throws(NetworkError) { while try await connection.receive(within: .milliseconds(1)) != nil {} } catch {
+                            do throws(NetworkError) {
+                                while try await connection.receive(within: .milliseconds(1)) != nil {}
+                            } catch {
                                 if error == .deadlineExceeded { alive += 1 } else { #expect(error == .reset) }
                             }
                         }
@@ -128,7 +130,8 @@ import Testing
         options.kernelSendBuffer = 4096
         try await serving(driver, options: options, handler: handler) { server in
             let peer = try await onThread { try Peer(port: server.port, receiveBuffer: 4096) }
-            try await server.eventuallyOneSocket("it waits for room", is: { $0.flags.isSuperset(of: [.finishWanted, .sendPending]) })
+            try await server.eventuallyOneSocket(
+                "it waits for room", is: { $0.flags.isSuperset(of: [.finishWanted, .sendPending]) })
             #expect(results.count == 0)
             peer.reset()
             try await server.eventually("the closing ended") { results.count == 1 && $0.open == 1 }
@@ -143,7 +146,8 @@ import Testing
         let handler: ConnectionHandler = { try await $0.send(Bytes([UInt8](repeating: 7, count: 200_000))) }
         try await serving(driver, options: options, handler: handler) { server in
             let peer = try await onThread { try Peer(port: server.port, receiveBuffer: 4096) }
-            try await server.eventuallyOneSocket("it waits for room", is: { $0.flags.isSuperset(of: [.isClosing, .sendPending]) })
+            try await server.eventuallyOneSocket(
+                "it waits for room", is: { $0.flags.isSuperset(of: [.isClosing, .sendPending]) })
             peer.reset()
             try await server.eventually("the slot is free") { $0.open == 1 }
         }
@@ -189,7 +193,8 @@ import Testing
         let handler: ConnectionHandler = { try await $0.send(stream(from: 0, count: 200_000)) }
         try await serving(driver, options: options, handler: handler) { server in
             let peer = try await onThread { try Peer(port: server.port, receiveBuffer: 4096) }
-            try await server.eventuallyOneSocket("it waits for room", is: { $0.flags.isSuperset(of: [.isClosing, .sendPending]) })
+            try await server.eventuallyOneSocket(
+                "it waits for room", is: { $0.flags.isSuperset(of: [.isClosing, .sendPending]) })
             let answer = try await onThread { try peer.receiveToEnd() }
             #expect(answer.count == 200_000)
         }
@@ -268,7 +273,9 @@ import Testing
                 }
                 group.addTask {
                     let bytes = Bytes([UInt8](repeating: 7, count: 100_000))
-                    do throws(NetworkError) { while true { try await connection.send(bytes) } } catch { outcomes.append(error) }
+                    do throws(NetworkError) { while true { try await connection.send(bytes) } } catch {
+                        outcomes.append(error)
+                    }
                 }
                 group.addTask {
                     try? await connection.core.sleep(for: .milliseconds(20))

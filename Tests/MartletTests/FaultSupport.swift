@@ -11,6 +11,9 @@ import Testing
 /// Every fault is played to both.
 let bothDrivers: [DriverChoice] = [.ioUring, .epoll]
 
+/// Under the thread sanitizer everything takes many times as long: deadlines are longer and repetitions fewer by this.
+let slowness: Int = unsafe dlsym(nil, "__tsan_init") == nil ? 1 : 20
+
 struct Failed: Error, CustomStringConvertible {
     let description: String
 
@@ -75,7 +78,7 @@ func within(seconds: Int, _ body: @escaping @Sendable () async throws -> Void) a
     }
     startThread {
         var wait = pollfd(fd: doorbell, events: Int16(POLLIN), revents: 0)
-        if unsafe poll(&wait, 1, Int32(seconds) * 1000) == 0 {
+        if unsafe poll(&wait, 1, Int32(seconds * slowness) * 1000) == 0 {
             ended.keep(.failure(Failed("HANG: not done after \(seconds) s")))
             task.cancel()
         } else {
@@ -133,7 +136,7 @@ struct FaultServer: Sendable {
     /// Waits until the counters satisfy `condition`.
     func eventually(_ what: String, patience: Int = 5000, _ condition: (CoreCounters) -> Bool) async throws {
         var last: CoreCounters?
-        for _ in 0..<patience {
+        for _ in 0..<patience * slowness {
             let counters = await runtime.counters()
             if counters.allSatisfy(condition) { return }
             last = counters.first
@@ -144,7 +147,7 @@ struct FaultServer: Sendable {
 
     /// Waits until something else is so.
     func eventually(_ what: String, patience: Int = 5000, holds condition: () -> Bool) async throws {
-        for _ in 0..<patience {
+        for _ in 0..<patience * slowness {
             if condition() { return }
             try await core.sleep(for: .milliseconds(1))
         }
@@ -154,8 +157,10 @@ struct FaultServer: Sendable {
 
 extension FaultServer {
     /// Waits until the state of some socket of the first core satisfies `condition`.
-    func eventuallyOneSocket(_ what: String, patience: Int = 5000, is condition: @Sendable (SocketState) -> Bool) async throws {
-        for _ in 0..<patience {
+    func eventuallyOneSocket(_ what: String, patience: Int = 5000, is condition: @Sendable (SocketState) -> Bool)
+        async throws
+    {
+        for _ in 0..<patience * slowness {
             let core = core
             let holds = await core.perform {
                 core.transport.sockets.slots.contains {
@@ -192,7 +197,8 @@ func faultConfiguration(_ driver: DriverChoice, cores: Int = 1, limits: Limits =
 
 /// Serves in a runtime of its own while `body` runs, then checks that every slot has come back.
 func serving(
-    _ driver: DriverChoice, cores: Int = 1, limits: Limits = .init(), options: ConnectionOptions = .init(), deadline: Int = 30,
+    _ driver: DriverChoice, cores: Int = 1, limits: Limits = .init(), options: ConnectionOptions = .init(),
+    deadline: Int = 30,
     handler: @escaping ConnectionHandler, _ body: @escaping @Sendable (FaultServer) async throws -> Void
 ) async throws {
     try await within(seconds: deadline) {
@@ -245,7 +251,7 @@ final class Peer: Sendable {
         if receiveBuffer != nil || sendBuffer != nil {
             _ = martlet_set_buffers(descriptor, receiveBuffer ?? 0, sendBuffer ?? 0)
         }
-        var limit = timeval(tv_sec: patience, tv_usec: 0)
+        var limit = timeval(tv_sec: patience * slowness, tv_usec: 0)
         let size = socklen_t(MemoryLayout<timeval>.size)
         _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
         _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
@@ -336,19 +342,36 @@ final class Peer: Sendable {
 
 // MARK: Bytes that can be checked
 
-/// A stream in which each byte tells its place: lost and doubled bytes show.
-func streamByte(_ offset: Int) -> UInt8 { UInt8(truncatingIfNeeded: (offset &* 0x9e37_79b9) >> 13) }
+/// A stream in which bytes tell their place: lost and doubled ones show. It repeats after a prime number of bytes, which no buffer
+/// has, and is kept twice over so that a comparison is one memcmp.
+private let streamPeriod = 65_521
+private let streamTable: [UInt8] = {
+    var random = SplitMix(seed: 1)
+    let period = (0..<streamPeriod).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+    return period + period
+}()
 
-func stream(from offset: Int, count: Int) -> [UInt8] { (offset..<offset + count).map(streamByte) }
+func stream(from offset: Int, count: Int) -> [UInt8] {
+    unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+        unsafe streamTable.withUnsafeBytes { table in
+            while initialized < count {
+                let start = (offset + initialized) % streamPeriod
+                let length = min(streamPeriod, count - initialized)
+                unsafe memcpy(buffer.baseAddress! + initialized, table.baseAddress! + start, length)
+                initialized += length
+            }
+        }
+    }
+}
 
 /// The first offset at which `bytes` are not the stream's from `offset` on.
-func firstDifference(_ bytes: some Sequence<UInt8>, from offset: Int) -> Int? {
-    var offset = offset
-    for byte in bytes {
-        if byte != streamByte(offset) { return offset }
-        offset += 1
+func firstDifference(_ bytes: some Collection<UInt8>, from offset: Int) -> Int? {
+    let expected = stream(from: offset, count: bytes.count)
+    let isEqual = bytes.withContiguousStorageIfAvailable { bytes in
+        unsafe bytes.isEmpty || memcmp(bytes.baseAddress!, expected, bytes.count) == 0
     }
-    return nil
+    if isEqual == true { return nil }
+    return zip(bytes, expected).enumerated().first { $0.element.0 != $0.element.1 }.map { offset + $0.offset }
 }
 
 // MARK: Small things

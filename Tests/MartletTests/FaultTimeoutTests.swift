@@ -81,7 +81,8 @@ import Testing
         let silent = try SilentListener()
         try await serving(driver, handler: echo) { server in
             await #expect(throws: NetworkError.deadlineExceeded) {
-                try await server.core.withConnection(to: .loopback(port: silent.port), within: .milliseconds(50)) { _ in }
+                try await server.core.withConnection(to: .loopback(port: silent.port), within: .milliseconds(50)) { _ in
+                }
             }
         }
         _ = silent

@@ -47,7 +47,11 @@ private struct SleepModel: Hashable {
             next.flag = true
             next.core = coreLooksFirst ? .sleep : .look
         case .look:
-            if hasPushed { next.core = coreLooksFirst ? .drain : .retract } else { next.core = coreLooksFirst ? .declare : .sleep }
+            if hasPushed {
+                next.core = coreLooksFirst ? .drain : .retract
+            } else {
+                next.core = coreLooksFirst ? .declare : .sleep
+            }
         case .retract:
             next.flag = false
             next.core = .drain
@@ -160,7 +164,7 @@ private struct SleepModel: Hashable {
     @Test("what many threads push arrives once each and in each thread's order, and no sleep lasts for ever")
     func stress() async throws {
         let threads = 4
-        let each = 100_000
+        let each = 100_000 / slowness
         let inbox = Inbox(eventDescriptor: martlet_eventfd())
         let outcome = try await onThread { () -> String? in
             for thread in 0..<threads {
@@ -179,7 +183,9 @@ private struct SleepModel: Hashable {
                 if inbox.prepareToSleep() {
                     sleeps += 1
                     var wait = pollfd(fd: inbox.eventDescriptor, events: Int16(POLLIN), revents: 0)
-                    if unsafe poll(&wait, 1, 10_000) == 0 { return "a lost wake-up after \(total) of \(threads * each)" }
+                    if unsafe poll(&wait, 1, 10_000) == 0 {
+                        return "a lost wake-up after \(total) of \(threads * each)"
+                    }
                     inbox.wokeUp()
                     martlet_eventfd_drain(inbox.eventDescriptor)
                 }
@@ -187,7 +193,9 @@ private struct SleepModel: Hashable {
                     job: { _ in },
                     message: {
                         guard case .cancel(let thread, let number) = $0.kind else { return }
-                        if next[Int(thread)] != number { wrong = "thread \(thread): \(number) after \(next[Int(thread)])" }
+                        if next[Int(thread)] != number {
+                            wrong = "thread \(thread): \(number) after \(next[Int(thread)])"
+                        }
                         next[Int(thread)] = number &+ 1
                         total += 1
                     })

@@ -73,7 +73,8 @@ struct Compare: ParsableCommand {
             rounds: quick ? min(rounds, 3) : rounds, seconds: quick ? 0.3 : seconds, quick: quick,
             loadCpu: loadCpu, basePort: basePort)
         let runs = runner.run(scenarios, servers)
-        let command = "swift run -c release compare --rounds \(runner.rounds) --seconds \(runner.seconds)"
+        let command =
+            "swift run -c release compare --rounds \(runner.rounds) --seconds \(runner.seconds)"
             + " --load-cpu \(loadCpu)" + scenario.map { " --scenario \($0)" }.joined()
             + server.map { " --server \($0)" }.joined()
         let report = Report(

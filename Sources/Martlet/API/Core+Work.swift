@@ -44,12 +44,10 @@ extension Core {
         return try await withTaskExecutorPreference(taskExecutor) { try await unisolated(body) }
     }
 
-    /// Runs `body` isolated to nobody, whoever calls: on the executor that the task prefers, then. The hop is made for what runs
-    /// here and needs the thread, which a call of a function that goes on as its caller does would not be: without the check
-    /// there would be none.
+    /// Runs `body` isolated to nobody, whoever calls: on the executor that the task prefers, then.
     @concurrent
     private func unisolated<R: Sendable>(_ body: @Sendable () async throws -> R) async throws -> R {
-        precondition(isCurrent, "the task did not come to its core")
+        mustBeCurrent()
         return try await body()
     }
 
@@ -90,9 +88,12 @@ extension Core {
             descriptor: socket.descriptor, address: socket.address, policy: policy, acceptor: .handlers(pool))
     }
 
-    func beginShutdown() {
+    /// Closes all listeners. Returns how many there were.
+    func beginShutdown() -> Int {
         isShuttingDown = true
-        for slot in transport.listeners.keys { transport.closeListener(slot, drain: true) }
+        let slots = Array(transport.listeners.keys)
+        for slot in slots { transport.closeListener(slot, drain: true) }
+        return slots.count
     }
 
     func snapshot() -> CoreCounters {
@@ -106,9 +107,12 @@ extension Core {
 }
 
 extension CoreIsolation {
-    func sleep(_ core: Core, until deadline: Int64) async throws(NetworkError) { try await core.sleep(until: deadline) }
+    func sleep(_ core: Core, until deadline: Int64) async throws(NetworkError) {
+        core.mustBeCurrent()
+        try await core.sleep(until: deadline)
+    }
 
-    func beginShutdown(_ core: Core) { core.beginShutdown() }
+    func beginShutdown(_ core: Core) -> Int { core.beginShutdown() }
 
     func acceptedConnections(_ core: Core) -> Int { core.transport.acceptedConnections }
 

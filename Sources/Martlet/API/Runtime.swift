@@ -256,7 +256,8 @@ public final class Runtime: Sendable {
     /// Ends the runtime gracefully: nothing is accepted any more, listeners end after what the kernel had completed already,
     /// handlers may finish. After `timeout`, `run`'s body is cancelled, and with it all handlers.
     ///
-    /// Returns when no accepted connection is open any more, or the time has passed. The second call returns at once.
+    /// Returns when no accepted connection is open any more, or the time has passed. The second call returns at once. A program
+    /// that listens nowhere is cancelled at once.
     public func shutdown(within timeout: Duration) async {
         let isFirst = shutdownState.withLock { state in
             defer { state.hasBegun = true }
@@ -265,7 +266,13 @@ public final class Runtime: Sendable {
         guard isFirst else { return }
         let deadline = cores[0].deadline(within: timeout)
         shutdownState.withLock { $0.deadline = deadline }
-        for core in cores { await core.isolation.beginShutdown(core) }
+        var listeners = 0
+        for core in cores { listeners += await core.isolation.beginShutdown(core) }
+        if listeners == 0 {
+            // A program that accepts nothing has nothing that could end by itself.
+            shutdownState.withLock { $0.cancelBody }?()
+            return
+        }
         var pause: Int64 = 500_000
         while martlet_monotonic_ns() < deadline {
             var open = 0

@@ -40,7 +40,8 @@ public struct TCPConnection: Sendable {
 
     /// Lets `body` see received bytes where they lie, without copying, and consume as many as it likes from the front.
     ///
-    /// What is not consumed stays and is seen again. `body` is not called at the peer's FIN.
+    /// What is not consumed stays and is seen again, at once: to wait for more than is there, take what is there, with
+    /// ``receive(within:)``. `body` is not called at the peer's FIN.
     /// - Parameter body: is given at least one byte and returns how many it has consumed.
     /// - Returns: false when the peer has finished (FIN), otherwise true.
     /// - Throws: what ``receive(within:)`` throws.

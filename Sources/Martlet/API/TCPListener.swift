@@ -193,14 +193,19 @@ extension ListeningSocket {
 
 extension CoreIsolation {
     func accept(_ handle: ListenerHandle, within timeout: Duration?) async throws(NetworkError) -> TCPConnection? {
-        try await TCPListener(handle: handle).accept(within: timeout)
+        handle.core.mustBeCurrent()
+        return try await TCPListener(handle: handle).accept(within: timeout)
     }
 
-    func close(_ handle: ListenerHandle, drain: Bool) async { await TCPListener(handle: handle).close(drain: drain) }
+    func close(_ handle: ListenerHandle, drain: Bool) async {
+        handle.core.mustBeCurrent()
+        await TCPListener(handle: handle).close(drain: drain)
+    }
 
     func listen(
         _ core: Core, on address: SocketAddress, options: ConnectionOptions
     ) async throws(NetworkError) -> TCPListener {
-        try await core.listen(on: address, options: options)
+        core.mustBeCurrent()
+        return try await core.listen(on: address, options: options)
     }
 }

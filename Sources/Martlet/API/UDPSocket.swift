@@ -148,16 +148,22 @@ extension Core {
 
 extension CoreIsolation {
     func receive(_ handle: DatagramHandle, within timeout: Duration?) async throws(NetworkError) -> Datagram? {
-        try await UDPSocket(handle: handle).receive(within: timeout)
+        handle.core.mustBeCurrent()
+        return try await UDPSocket(handle: handle).receive(within: timeout)
     }
 
     func send(_ handle: DatagramHandle, _ datagrams: [Datagram]) async throws(NetworkError) -> Int {
-        try await UDPSocket(handle: handle).send(contentsOf: datagrams)
+        handle.core.mustBeCurrent()
+        return try await UDPSocket(handle: handle).send(contentsOf: datagrams)
     }
 
-    func close(_ handle: DatagramHandle) async { await UDPSocket(handle: handle).close() }
+    func close(_ handle: DatagramHandle) async {
+        handle.core.mustBeCurrent()
+        await UDPSocket(handle: handle).close()
+    }
 
     func bindUDP(_ core: Core, on address: SocketAddress, sharesPort: Bool) async throws(NetworkError) -> UDPSocket {
-        try await core.bindUDP(on: address, sharesPort: sharesPort)
+        core.mustBeCurrent()
+        return try await core.bindUDP(on: address, sharesPort: sharesPort)
     }
 }

@@ -62,6 +62,13 @@ internal import MartletStack
     /// Whether the caller runs on this core's thread.
     var isCurrent: Bool { unsafe martlet_current_core() == Unmanaged.passUnretained(self).toOpaque() }
 
+    /// Traps unless the caller runs on this core's thread.
+    ///
+    /// It is also what keeps a hop to the core where it is written. The optimiser of Swift 6.3 drops one that is followed by
+    /// nothing but a call of an async function, which it takes to hop for itself; one that goes on as its caller does, does not.
+    @inline(never)
+    func mustBeCurrent() { precondition(isCurrent, "this runs on the thread of core \(index) only") }
+
     // MARK: The thread
 
     /// Starts the thread and returns when it is up, with the driver's description.

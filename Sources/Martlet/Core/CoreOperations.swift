@@ -241,13 +241,15 @@ extension Core {
 // Calls that come from another thread: the same calls, after one hop.
 extension CoreIsolation {
     func receive(_ handle: ConnectionHandle, within timeout: Duration?) async throws(NetworkError) -> Bytes? {
-        try await TCPConnection(handle: handle).receive(within: timeout)
+        handle.core.mustBeCurrent()
+        return try await TCPConnection(handle: handle).receive(within: timeout)
     }
 
     /// The first run of unread bytes, which stays unread; nil at the peer's FIN.
     func peek(_ handle: ConnectionHandle, within timeout: Duration?) async throws(NetworkError) -> Bytes? {
         var peeked: Bytes?
         let core = handle.core
+        core.mustBeCurrent()
         let deadline = core.deadline(within: timeout)
         let isOpen = try await core.awaitBytes(handle.slot, deadline: deadline) { _ in
             peeked = core.transport.peekReceived(handle.slot)
@@ -261,28 +263,36 @@ extension CoreIsolation {
     }
 
     func send(_ handle: ConnectionHandle, _ bytes: Bytes, within timeout: Duration?) async throws(NetworkError) {
-        try await TCPConnection(handle: handle).send(bytes, within: timeout)
+        handle.core.mustBeCurrent()
+        return try await TCPConnection(handle: handle).send(bytes, within: timeout)
     }
 
     func send(_ handle: ConnectionHandle, contentsOf runs: [Bytes], within timeout: Duration?)
         async throws(NetworkError)
     {
-        try await TCPConnection(handle: handle).send(contentsOf: runs, within: timeout)
+        handle.core.mustBeCurrent()
+        return try await TCPConnection(handle: handle).send(contentsOf: runs, within: timeout)
     }
 
     func flush(_ handle: ConnectionHandle, within timeout: Duration?) async throws(NetworkError) {
-        try await TCPConnection(handle: handle).flush(within: timeout)
+        handle.core.mustBeCurrent()
+        return try await TCPConnection(handle: handle).flush(within: timeout)
     }
 
     func finish(_ handle: ConnectionHandle) async throws(NetworkError) {
-        try await TCPConnection(handle: handle).finish()
+        handle.core.mustBeCurrent()
+        return try await TCPConnection(handle: handle).finish()
     }
 
     func close(_ handle: ConnectionHandle, within timeout: Duration?) async throws(NetworkError) {
-        try await TCPConnection(handle: handle).close(within: timeout)
+        handle.core.mustBeCurrent()
+        return try await TCPConnection(handle: handle).close(within: timeout)
     }
 
-    func abort(_ handle: ConnectionHandle) async { await TCPConnection(handle: handle).abort() }
+    func abort(_ handle: ConnectionHandle) async {
+        handle.core.mustBeCurrent()
+        await TCPConnection(handle: handle).abort()
+    }
 
     func address(_ handle: ConnectionHandle, local: Bool) async -> SocketAddress? {
         handle.core.address(handle.slot, local: local)

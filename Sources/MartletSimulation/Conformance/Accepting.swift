@@ -4,7 +4,10 @@ internal import Martlet
 
 extension Conformance {
     static let accepting: [Check] = [
-        Check("no more handlers run at once than a core may have connections, and the rest are served later", needs: .plainPeers) {
+        Check(
+            "no more handlers run at once than a core may have connections, and the rest are served later",
+            needs: .plainPeers
+        ) {
             environment in
             for limit in [1, 2, 5] {
                 let environment = environment.onOneCore()
@@ -26,7 +29,8 @@ extension Conformance {
                             if number + 1 >= limit { peers[number + 1 - limit].end() }
                         }
                     }
-                    try expect(handlers.largest <= limit, "\(handlers.largest) handlers ran at once, \(limit) were allowed")
+                    try expect(
+                        handlers.largest <= limit, "\(handlers.largest) handlers ran at once, \(limit) were allowed")
                     try expectEqual(handlers.largest, limit, "handlers that ran at once")
                 }
             }
@@ -63,7 +67,9 @@ extension Conformance {
                     await listener.close()
                     try await group.waitForAll()
                 }
-                for _ in 0..<3 { try expect(try await listener.accept() == nil, "accept after the end returned a connection") }
+                for _ in 0..<3 {
+                    try expect(try await listener.accept() == nil, "accept after the end returned a connection")
+                }
                 try await expectRefused(address)
                 await listener.close()
             }
@@ -90,7 +96,8 @@ extension Conformance {
                 try await onThread { try peer.send("ping") }
                 try expectEqual(try await connection.receive(), "ping", "what an open connection receives")
                 try await connection.send("pong")
-                try expectEqual(try await onThread { try peer.receive(exactly: 4) }, Array("pong".utf8), "what its peer receives")
+                try expectEqual(
+                    try await onThread { try peer.receive(exactly: 4) }, Array("pong".utf8), "what its peer receives")
             }
         },
         Check("connections that nobody has taken are reset when the listener closes", needs: .tcp) { environment in
@@ -109,7 +116,9 @@ extension Conformance {
                 try expect(taken != nil, "the first connection did not come")
             }
         },
-        Check("a listener that is closed to drain yields what the kernel had completed, and then ends", needs: .plainPeers) {
+        Check(
+            "a listener that is closed to drain yields what the kernel had completed, and then ends", needs: .plainPeers
+        ) {
             environment in
             try await environment.listening { _, listener in
                 let address = listener.address
@@ -129,7 +138,8 @@ extension Conformance {
                 try expectEqual(sum, (0..<peers.count).reduce(0, +), "sum of the numbers that the connections brought")
             }
         },
-        Check("a listener's connections count for it alone, also when they outlive it", needs: .plainPeers) { environment in
+        Check("a listener's connections count for it alone, also when they outlive it", needs: .plainPeers) {
+            environment in
             let environment = environment.onOneCore()
             let options = ConnectionOptions().with { $0.maximumConnectionsPerCore = 1 }
             try await environment.withRuntime { runtime, address in
@@ -151,7 +161,8 @@ extension Conformance {
                     // The old listener's connection goes. That makes no room at the new one.
                     try await old?.close()
                     old = nil
-                    try expectEqual(try await onThread { try oldPeer.receivePattern() }, 0, "bytes of the old connection")
+                    try expectEqual(
+                        try await onThread { try oldPeer.receivePattern() }, 0, "bytes of the old connection")
                     try await expectError(.deadlineExceeded, "an accept beyond the limit") {
                         try await listener.accept(within: .milliseconds(50))
                     }
@@ -190,7 +201,9 @@ extension Conformance {
                     open = await runtime.counters().reduce(0) { $0 + $1.open }
                     await Task.yield()
                 }
-                try expect(open <= runtime.cores.count, "\(open) sockets are open, of which \(runtime.cores.count) are listeners")
+                try expect(
+                    open <= runtime.cores.count,
+                    "\(open) sockets are open, of which \(runtime.cores.count) are listeners")
             }
         },
     ]
@@ -202,7 +215,9 @@ extension Conformance {
         let isRefused = try await onThread {
             // The kernel lets go of a listener a moment after it was closed.
             for _ in 0..<100_000 {
-                do { _ = try PlainSocket(to: address) } catch let error as PlainError where error.call == "connect" { return true }
+                do { _ = try PlainSocket(to: address) } catch let error as PlainError where error.call == "connect" {
+                    return true
+                }
             }
             return false
         }

@@ -77,14 +77,18 @@ extension Conformance {
                 }
             }
         },
-        Check("a receive with a deadline that is not passed returns the bytes, and the deadline is forgotten") { environment in
+        Check("a receive with a deadline that is not passed returns the bytes, and the deadline is forgotten") {
+            environment in
             try await environment.serving { connection in
-                while let bytes = try await connection.receive(within: .milliseconds(500)) { try await connection.send(bytes) }
+                while let bytes = try await connection.receive(within: .milliseconds(500)) {
+                    try await connection.send(bytes)
+                }
             } client: { runtime, address in
                 try await runtime.withConnection(to: address) { connection in
                     for round in 0..<100 {
                         try await connection.send("\(round)")
-                        try expectEqual(try await connection.receive(within: .seconds(10)), Bytes("\(round)"), "the echo")
+                        try expectEqual(
+                            try await connection.receive(within: .seconds(10)), Bytes("\(round)"), "the echo")
                     }
                 }
             }
@@ -114,7 +118,8 @@ extension Conformance {
                     }
                     switch result {
                     case .success(let bytes?): try reader.read(bytes)
-                    case .success(nil): throw ConformanceFailure(description: "the stream ended after \(reader.count) bytes")
+                    case .success(nil):
+                        throw ConformanceFailure(description: "the stream ended after \(reader.count) bytes")
                     case .failure(let error):
                         try expectEqual(error as? NetworkError, .cancelled, "what the cancelled receive threw")
                         cancelled += 1
@@ -187,13 +192,18 @@ extension Conformance {
                 }
             }
         },
-        Check("a flush that is cancelled or passes its deadline throws, and the connection is usable", needs: [.plainPeers, .acknowledges]) {
+        Check(
+            "a flush that is cancelled or passes its deadline throws, and the connection is usable",
+            needs: [.plainPeers, .acknowledges]
+        ) {
             environment in
             let options = ConnectionOptions.tight.with { $0.sendLimit = 2 << 20 }
             let mayRead = Promise<Void>()
             try await environment.servingPlain(options, receiveBuffer: 8192) { connection in
                 try await connection.send(Pattern.bytes(2 << 20))
-                try await expectError(.deadlineExceeded, "flush") { try await connection.flush(within: .milliseconds(50)) }
+                try await expectError(.deadlineExceeded, "flush") {
+                    try await connection.flush(within: .milliseconds(50))
+                }
                 for caller in Caller.allCases {
                     try await expectCancelled("flush", by: caller) { try await connection.flush() }
                 }
@@ -202,12 +212,16 @@ extension Conformance {
                 try await connection.send(Pattern.bytes(1000, from: 2 << 20))
             } peer: { peer in
                 try await mayRead.value
-                try expectEqual(try await onThread { try peer.receivePattern() }, 2 << 20 + 1000, "bytes before the FIN")
+                try expectEqual(
+                    try await onThread { try peer.receivePattern() }, 2 << 20 + 1000, "bytes before the FIN")
             }
         },
-        Check("an accept that is cancelled or passes its deadline throws, and loses no connection", needs: .plainPeers) { environment in
+        Check("an accept that is cancelled or passes its deadline throws, and loses no connection", needs: .plainPeers)
+        { environment in
             try await environment.listening { _, listener in
-                try await expectError(.deadlineExceeded, "accept") { try await listener.accept(within: .milliseconds(5)) }
+                try await expectError(.deadlineExceeded, "accept") {
+                    try await listener.accept(within: .milliseconds(5))
+                }
                 for caller in Caller.allCases {
                     try await expectCancelled("accept", by: caller) { try await listener.accept() }
                 }
@@ -249,7 +263,8 @@ extension Conformance {
                 try await connection.send("go on")
                 var all: [UInt8] = []
                 for try await bytes in connection { all.append(contentsOf: bytes) }
-                try expect(all.suffix(tail.count).elementsEqual(tail), "the bytes sent after the failed send are damaged")
+                try expect(
+                    all.suffix(tail.count).elementsEqual(tail), "the bytes sent after the failed send are damaged")
                 let head = all.count - tail.count
                 try expect(
                     (offset.value...offset.value + 50_000).contains(head),

@@ -6,7 +6,8 @@ internal import Martlet
 
 extension Conformance {
     static let closing: [Check] = [
-        Check("when close returns, the peer has every byte and the FIN", needs: [.plainPeers, .acknowledges]) { environment in
+        Check("when close returns, the peer has every byte and the FIN", needs: [.plainPeers, .acknowledges]) {
+            environment in
             let hasClosed = Promise<Void>()
             try await environment.servingPlain { connection in
                 try await connection.send(Pattern.bytes(30_000))
@@ -34,20 +35,28 @@ extension Conformance {
                 try expectEqual(try await onThread { try peer.receivePattern() }, 400_000, "bytes before the FIN")
             }
         },
-        Check("close passes its deadline while the peer does not read, and the closing goes on", needs: [.plainPeers, .acknowledges]) {
+        Check(
+            "close passes its deadline while the peer does not read, and the closing goes on",
+            needs: [.plainPeers, .acknowledges]
+        ) {
             environment in
             let options = ConnectionOptions.tight.with { $0.sendLimit = 4 << 20 }
             let hasFailed = Promise<Void>()
             try await environment.servingPlain(options, receiveBuffer: 8192) { connection in
                 try await connection.send(Pattern.bytes(4 << 20))
-                try await expectError(.deadlineExceeded, "close") { try await connection.close(within: .milliseconds(100)) }
+                try await expectError(.deadlineExceeded, "close") {
+                    try await connection.close(within: .milliseconds(100))
+                }
                 hasFailed.keep()
             } peer: { peer in
                 try await hasFailed.value
                 try expectEqual(try await onThread { try peer.receivePattern() }, 4 << 20, "bytes before the FIN")
             }
         },
-        Check("close is cancelled while the peer does not read, and the closing goes on", needs: [.plainPeers, .acknowledges]) {
+        Check(
+            "close is cancelled while the peer does not read, and the closing goes on",
+            needs: [.plainPeers, .acknowledges]
+        ) {
             environment in
             let options = ConnectionOptions.tight.with { $0.sendLimit = 4 << 20 }
             let hasFailed = Promise<Void>()
@@ -75,7 +84,8 @@ extension Conformance {
                 try await expectError(.reset, "close") { try closed.get() }
             }
         },
-        Check("close of a connection with unread data throws .reset, and the peer is reset", needs: .tcp) { environment in
+        Check("close of a connection with unread data throws .reset, and the peer is reset", needs: .tcp) {
+            environment in
             try await environment.servingPlain { connection in
                 _ = try await connection.receive { _ in 1 }
                 try await expectError(.reset, "close") { try await connection.close() }
@@ -163,7 +173,8 @@ extension Conformance {
                     try await connection.close()
                     switch await received {
                     case .success(let bytes): try expectEqual(bytes, nil, "what the waiting receive returned")
-                    case .failure(let error): try expectEqual(error as? NetworkError, .closed, "what the waiting receive threw")
+                    case .failure(let error):
+                        try expectEqual(error as? NetworkError, .closed, "what the waiting receive threw")
                     }
                 }
             }

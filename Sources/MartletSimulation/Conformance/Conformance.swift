@@ -39,7 +39,8 @@ public enum Conformance {
 
         public init(
             name: String, configuration: Runtime.Configuration, abilities: Abilities, seed: UInt64,
-            address: @escaping @Sendable () -> SocketAddress, release: @escaping @Sendable (SocketAddress) -> Void = { _ in }
+            address: @escaping @Sendable () -> SocketAddress,
+            release: @escaping @Sendable (SocketAddress) -> Void = { _ in }
         ) {
             self.name = name
             self.configuration = configuration

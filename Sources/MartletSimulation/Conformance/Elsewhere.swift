@@ -4,7 +4,9 @@ internal import Martlet
 
 /// Isolated like code of a user interface, and on no core.
 private actor Office {
-    func run<R: Sendable>(_ body: @Sendable (isolated Office) async throws -> R) async throws -> R { try await body(self) }
+    func run<R: Sendable>(_ body: @Sendable (isolated Office) async throws -> R) async throws -> R {
+        try await body(self)
+    }
 }
 
 extension Conformance {
@@ -93,7 +95,9 @@ extension Conformance {
                 try await connection.send("pong")
                 try expectEqual(try await client.value, "pong", "what the client receives")
                 try await connection.close()
-                try await expectError(.deadlineExceeded, "accept") { try await listener.accept(within: .milliseconds(1)) }
+                try await expectError(.deadlineExceeded, "accept") {
+                    try await listener.accept(within: .milliseconds(1))
+                }
                 await listener.close()
                 try expect(try await listener.accept() == nil, "accept after the end returned a connection")
             }
@@ -130,7 +134,9 @@ extension Conformance {
         for try await bytes in connection { try await connection.send(bytes) }
     }
 
-    private static func exchange(_ runtime: Runtime, _ address: SocketAddress, isolatedTo office: isolated Office) async throws {
+    private static func exchange(_ runtime: Runtime, _ address: SocketAddress, isolatedTo office: isolated Office)
+        async throws
+    {
         for _ in 0..<20 {
             try await runtime.withConnection(to: address) { connection in
                 try await connection.send("ping")
@@ -143,7 +149,9 @@ extension Conformance {
     }
 
     /// Every method of a connection to an echo server.
-    nonisolated(nonsending) private static func useEverything(_ connection: TCPConnection, in environment: Environment) async throws {
+    nonisolated(nonsending) private static func useEverything(_ connection: TCPConnection, in environment: Environment)
+        async throws
+    {
         try await connection.send("string ")
         try await connection.send(Bytes("bytes "))
         try await connection.send(Array("array ".utf8))
@@ -166,7 +174,9 @@ extension Conformance {
         }
         try expectEqual(Bytes(all), expected, "the echo")
         try await expectError(.deadlineExceeded, "receive") { try await connection.receive(within: .milliseconds(2)) }
-        try await expectError(.deadlineExceeded, "receive") { try await connection.receive(within: .zero) { $0.byteCount } }
+        try await expectError(.deadlineExceeded, "receive") {
+            try await connection.receive(within: .zero) { $0.byteCount }
+        }
         try await expectCancelled("receive", by: .stranger) { try await connection.receive() }
         let total = 600_000
         async let sent: Void = connection.send(Pattern.bytes(total))
@@ -175,7 +185,8 @@ extension Conformance {
         try await sent
         let addresses = await (connection.local, connection.peer)
         try expect(addresses.0 != nil && addresses.1 != nil, "an open connection has no addresses")
-        try expectEqual(await connection.info != nil, environment.abilities.contains(.acknowledges), "whether there is info")
+        try expectEqual(
+            await connection.info != nil, environment.abilities.contains(.acknowledges), "whether there is info")
         try await connection.finish()
         var iterator = connection.makeAsyncIterator()
         try expectEqual(try await iterator.next(), nil, "next at the end")

@@ -25,10 +25,14 @@ extension Conformance {
                     try await connection.send(Pattern.bytes(1 << 18, from: offset))
                 }
             } peer: { peer in
-                try expectEqual(try await onThread { try peer.receivePattern(step: 3001) }, total, "bytes before the FIN")
+                try expectEqual(
+                    try await onThread { try peer.receivePattern(step: 3001) }, total, "bytes before the FIN")
             }
         },
-        Check("what lies in the send queue when a handler returns arrives although the peer reads it late", needs: .plainPeers) {
+        Check(
+            "what lies in the send queue when a handler returns arrives although the peer reads it late",
+            needs: .plainPeers
+        ) {
             environment in
             let total = 4 << 20
             let hasReturned = Promise<Void>()
@@ -59,7 +63,8 @@ extension Conformance {
                 try expectEqual(try await received.value, 300_000, "bytes before the FIN")
             }
         },
-        Check("a handler that returns without reading what has come resets the connection", needs: .plainPeers) { environment in
+        Check("a handler that returns without reading what has come resets the connection", needs: .plainPeers) {
+            environment in
             let hasSent = Promise<Void>()
             try await environment.servingPlain { _ in
                 try await hasSent.value
@@ -70,7 +75,8 @@ extension Conformance {
                 try expect(wasReset, "the peer got a FIN although its data was not read")
             }
         },
-        Check("a handler that returns with bytes unread in the runtime resets the connection", needs: .tcp) { environment in
+        Check("a handler that returns with bytes unread in the runtime resets the connection", needs: .tcp) {
+            environment in
             try await environment.servingPlain { connection in
                 // One byte is consumed where it lies: the rest stays in the runtime's hands.
                 _ = try await connection.receive { _ in 1 }
@@ -93,7 +99,8 @@ extension Conformance {
                 try expect(failure, "the peer could send 256 MiB to a connection that was closed")
             }
         },
-        Check("dropping the last handle of an accepted connection flushes and sends a FIN", needs: .plainPeers) { environment in
+        Check("dropping the last handle of an accepted connection flushes and sends a FIN", needs: .plainPeers) {
+            environment in
             try await environment.listening { _, listener in
                 let peer = try await onThread { [address = listener.address] in try PlainSocket(to: address) }
                 do {
@@ -112,7 +119,8 @@ extension Conformance {
                 try expectEqual(try await kept.all[0].receive(), "ping", "what the kept handle receives")
             }
         },
-        Check("dropping the last handle elsewhere than on the core closes the connection", needs: .plainPeers) { environment in
+        Check("dropping the last handle elsewhere than on the core closes the connection", needs: .plainPeers) {
+            environment in
             try await environment.listening { _, listener in
                 let peer = try await onThread { [address = listener.address] in try PlainSocket(to: address) }
                 let connection = try await listener.accept()

@@ -20,13 +20,15 @@ extension Conformance.Environment {
     ///   - seed: where the randomised checks begin.
     ///   - note: added to the name.
     public static func kernel(
-        _ driver: DriverChoice, _ family: Family, cores: Int = 1, limits: Limits = .init(), seed: UInt64, note: String = ""
+        _ driver: DriverChoice, _ family: Family, cores: Int = 1, limits: Limits = .init(), seed: UInt64,
+        note: String = ""
     ) -> Conformance.Environment {
         let name = "\(driver.rawValue), \(family.rawValue)" + (note.isEmpty ? "" : ", \(note)")
         let configuration = Runtime.Configuration(cores: .count(cores), driver: driver, limits: limits)
         switch family {
         case .ipv4:
-            return .init(name: name, configuration: configuration, abilities: .tcp, seed: seed, address: { .loopback(port: 0) })
+            return .init(
+                name: name, configuration: configuration, abilities: .tcp, seed: seed, address: { .loopback(port: 0) })
         case .ipv6:
             return .init(
                 name: name, configuration: configuration, abilities: .tcp, seed: seed,

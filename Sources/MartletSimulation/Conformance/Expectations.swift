@@ -24,7 +24,8 @@ nonisolated(nonsending) func expectError<R>(
 
 /// Expects `body` to throw one of `errors`.
 nonisolated(nonsending) func expectError<R>(
-    oneOf errors: [NetworkError], _ what: String, file: String = #fileID, line: Int = #line, _ body: () async throws -> R
+    oneOf errors: [NetworkError], _ what: String, file: String = #fileID, line: Int = #line,
+    _ body: () async throws -> R
 ) async throws(ConformanceFailure) {
     let result: R
     do { result = try await body() } catch {
@@ -84,7 +85,8 @@ final class Promise<Value: Sendable>: Sendable {
         }
     }
 
-    private func wait(as number: Int, _ continuation: CheckedContinuation<Value, any Error>, despiteCancellation: Bool) {
+    private func wait(as number: Int, _ continuation: CheckedContinuation<Value, any Error>, despiteCancellation: Bool)
+    {
         let result = state.withLock { state -> Result<Value, any Error>? in
             if let result = state.result { return result }
             if !despiteCancellation, Task.isCancelled { return .failure(CancellationError()) }
@@ -172,7 +174,8 @@ enum Caller: CaseIterable {
 
 /// Starts `operation`, cancels it when it waits, and expects that it then throws `error`.
 nonisolated(nonsending) func expectCancelled<R: Sendable>(
-    _ what: String, by caller: Caller, throwing error: NetworkError = .cancelled, file: String = #fileID, line: Int = #line,
+    _ what: String, by caller: Caller, throwing error: NetworkError = .cancelled, file: String = #fileID,
+    line: Int = #line,
     _ operation: @escaping @Sendable () async throws -> R
 ) async throws {
     let hasBegun = Promise<Void>()

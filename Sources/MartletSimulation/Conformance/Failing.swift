@@ -38,7 +38,8 @@ extension Conformance {
                 }
             }
         },
-        Check("a client's body that throws resets its connection, and its error comes out", needs: .tcp) { environment in
+        Check("a client's body that throws resets its connection, and its error comes out", needs: .tcp) {
+            environment in
             let result = Promise<Result<Bytes?, any Error>>()
             try await environment.serving { connection in
                 result.keep(await outcome { try await connection.receive() })
@@ -110,7 +111,8 @@ extension Conformance {
         Check("when nothing waits for it, the peer's RST is thrown by the next receive", needs: .tcp) { environment in
             try await expectResetByNext(in: environment) { _ = try await $0.receive() }
         },
-        Check("when nothing waits for it, the peer's RST is thrown by the next send or flush", needs: .tcp) { environment in
+        Check("when nothing waits for it, the peer's RST is thrown by the next send or flush", needs: .tcp) {
+            environment in
             try await expectResetByNext(in: environment) { connection in
                 while true {
                     try await connection.send("x")
@@ -137,7 +139,8 @@ extension Conformance {
                 try await expectError(.reset, "send") { try sent.get() }
             }
         },
-        Check("bytes that came before the peer's RST are read before it is thrown, if any of them are", needs: .tcp) { environment in
+        Check("bytes that came before the peer's RST are read before it is thrown, if any of them are", needs: .tcp) {
+            environment in
             let hasReset = Promise<Void>()
             let result = Promise<Result<Int, any Error>>()
             try await environment.servingPlain { connection in

@@ -36,7 +36,8 @@ extension Conformance {
                 try await onThread { try peer.send("thanks") }
             }
         },
-        Check("the sequence ends at the peer's FIN, again and again, and sending stays possible", needs: .plainPeers) { environment in
+        Check("the sequence ends at the peer's FIN, again and again, and sending stays possible", needs: .plainPeers) {
+            environment in
             try await environment.servingPlain { connection in
                 var count = 0
                 for try await bytes in connection { count += bytes.count }
@@ -45,7 +46,8 @@ extension Conformance {
                 for _ in 0..<3 {
                     try expectEqual(try await iterator.next(), nil, "next after the end")
                     try expectEqual(try await connection.receive(), nil, "receive after the end")
-                    try expectEqual(try await connection.receive { $0.byteCount }, false, "receive with a closure after the end")
+                    try expectEqual(
+                        try await connection.receive { $0.byteCount }, false, "receive with a closure after the end")
                 }
                 for offset in stride(from: 0, to: 100_000, by: 1000) {
                     try await connection.send(Pattern.bytes(1000, from: offset))
@@ -53,7 +55,8 @@ extension Conformance {
             } peer: { peer in
                 try await onThread { try peer.send(Pattern.bytes(10)) }
                 peer.finish()
-                try expectEqual(try await onThread { try peer.receivePattern() }, 100_000, "bytes after the peer's own FIN")
+                try expectEqual(
+                    try await onThread { try peer.receivePattern() }, 100_000, "bytes after the peer's own FIN")
             }
         },
         Check("a FIN that comes with the last bytes ends the sequence behind them", needs: .plainPeers) { environment in

@@ -14,7 +14,9 @@ extension Conformance {
                     let (serverLocal, serverPeer) = try await seen.value
                     try expectEqual(serverLocal, address, "the server's own address")
                     try expectEqual(await connection.peer, address, "the client's peer")
-                    if address.port != nil { try expectEqual(await connection.local, serverPeer, "the client's address") }
+                    if address.port != nil {
+                        try expectEqual(await connection.local, serverPeer, "the client's address")
+                    }
                 }
             }
         },
@@ -30,7 +32,9 @@ extension Conformance {
                 try await runtime.withConnection(to: address) { connection in
                     try await connection.send(Pattern.bytes(10_000))
                     try await connection.flush()
-                    guard let info = await connection.info else { throw ConformanceFailure(description: "there is no info") }
+                    guard let info = await connection.info else {
+                        throw ConformanceFailure(description: "there is no info")
+                    }
                     try expectEqual(info.state, .established, "the state")
                     // A SYN counts as one byte.
                     try expect((10_000...10_001).contains(info.bytesAcked), "\(info.bytesAcked) bytes are acknowledged")

@@ -38,7 +38,8 @@ enum Pattern {
                     let found = unsafe UnsafeRawBufferPointer(rebasing: buffer[position..<position + run])
                     let expected = unsafe UnsafeRawBufferPointer(rebasing: table[start..<start + run])
                     if unsafe !found.elementsEqual(expected) {
-                        let first = unsafe zip(found, expected).enumerated().first { $0.element.0 != $0.element.1 }!.offset
+                        let first = unsafe zip(found, expected).enumerated().first { $0.element.0 != $0.element.1 }!
+                            .offset
                         return offset + position + first
                     }
                     position += run
@@ -58,7 +59,9 @@ struct PatternReader {
     mutating func read(_ bytes: RawSpan, file: String = #fileID, line: Int = #line) throws(ConformanceFailure) {
         if let mismatch = Pattern.mismatch(in: bytes, from: count) {
             throw ConformanceFailure(
-                description: "byte \(mismatch) of the stream is wrong, in a run of \(bytes.byteCount) from \(count) (\(file):\(line))")
+                description:
+                    "byte \(mismatch) of the stream is wrong, in a run of \(bytes.byteCount) from \(count) (\(file):\(line))"
+            )
         }
         count += bytes.byteCount
     }
@@ -80,7 +83,8 @@ struct PatternReader {
     ) async throws {
         while count < total {
             guard let bytes = try await connection.receive() else {
-                throw ConformanceFailure(description: "the stream ended after \(count) of \(total) bytes (\(file):\(line))")
+                throw ConformanceFailure(
+                    description: "the stream ended after \(count) of \(total) bytes (\(file):\(line))")
             }
             try read(bytes, file: file, line: line)
         }

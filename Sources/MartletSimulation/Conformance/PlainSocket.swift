@@ -158,7 +158,9 @@ final class PlainSocket: Sendable {
         var all: [UInt8] = []
         while all.count < count {
             let bytes = try receive(upTo: count - all.count)
-            if bytes.isEmpty { throw ConformanceFailure(description: "the peer's FIN came after \(all.count) of \(count) bytes") }
+            if bytes.isEmpty {
+                throw ConformanceFailure(description: "the peer's FIN came after \(all.count) of \(count) bytes")
+            }
             all.append(contentsOf: bytes)
         }
         return all
@@ -238,7 +240,9 @@ func withSocketAddress<R>(
     case .unix(let path):
         var value = sockaddr_un()
         value.sun_family = sa_family_t(AF_UNIX)
-        unsafe withUnsafeMutableBytes(of: &value.sun_path) { unsafe $0.copyBytes(from: Array(path.utf8).prefix($0.count - 1)) }
+        unsafe withUnsafeMutableBytes(of: &value.sun_path) {
+            unsafe $0.copyBytes(from: Array(path.utf8).prefix($0.count - 1))
+        }
         return call(value, MemoryLayout<sockaddr_un>.size)
     }
 }

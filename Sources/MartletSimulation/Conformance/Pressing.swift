@@ -9,7 +9,10 @@ extension Conformance {
     private static let mostUnread = 3 << 20
 
     static let pressing: [Check] = [
-        Check("a peer can send only so much to a handler that does not read, and all of it arrives later", needs: .plainPeers) {
+        Check(
+            "a peer can send only so much to a handler that does not read, and all of it arrives later",
+            needs: .plainPeers
+        ) {
             environment in
             let mayRead = Promise<Void>()
             let received = Promise<Int>()
@@ -29,7 +32,9 @@ extension Conformance {
                 try expectEqual(try await received.value, sent + 500_000, "bytes received")
             }
         },
-        Check("a handler that stops reading in the middle stalls its peer, and goes on byte for byte", needs: .plainPeers) {
+        Check(
+            "a handler that stops reading in the middle stalls its peer, and goes on byte for byte", needs: .plainPeers
+        ) {
             environment in
             let mayRead = Promise<Void>()
             let received = Promise<Int>()
@@ -70,13 +75,16 @@ extension Conformance {
                 received.keep(reader.count)
             } peer: { peer in
                 try await onThread {
-                    for offset in stride(from: 0, to: total, by: 1 << 16) { try peer.send(Pattern.bytes(1 << 16, from: offset)) }
+                    for offset in stride(from: 0, to: total, by: 1 << 16) {
+                        try peer.send(Pattern.bytes(1 << 16, from: offset))
+                    }
                     peer.finish()
                 }
                 try expectEqual(try await received.value, total, "bytes received")
             }
         },
-        Check("two ends that echo into each other through small queues do not deadlock when each reads") { environment in
+        Check("two ends that echo into each other through small queues do not deadlock when each reads") {
+            environment in
             let total = 3 << 20
             try await environment.serving(.tight) { connection in
                 for try await bytes in connection { try await connection.send(bytes) }

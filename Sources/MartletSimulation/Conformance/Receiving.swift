@@ -53,7 +53,11 @@ extension Conformance {
                         }
                         try reader.read(head)
                         try expect(!isOpen || reader.count > offset, "the closure was not called")
-                        if isOpen, let rest = try await connection.receive() { try reader.read(rest) } else { isOpen = false }
+                        if isOpen, let rest = try await connection.receive() {
+                            try reader.read(rest)
+                        } else {
+                            isOpen = false
+                        }
                     }
                     try expectEqual(reader.count, 300_000, "bytes received")
                 }
@@ -94,7 +98,8 @@ extension Conformance {
                 }
             }
         },
-        Check("connections that nobody reads from do not keep buffers from one that is read", needs: .plainPeers) { environment in
+        Check("connections that nobody reads from do not keep buffers from one that is read", needs: .plainPeers) {
+            environment in
             var environment = environment.onOneCore()
             environment.configuration.limits.receiveBuffers = 64
             environment.configuration.limits.maximumReceiveBuffers = 64

@@ -57,7 +57,8 @@ extension Conformance.Environment {
         handler: @escaping ConnectionHandler, peer: @escaping @Sendable (PlainSocket) async throws -> Void
     ) async throws {
         try await serving(options, handler: handler) { _, address in
-            try await peer(onThread { try PlainSocket(to: address, receiveBuffer: receiveBuffer, sendBuffer: sendBuffer) })
+            try await peer(
+                onThread { try PlainSocket(to: address, receiveBuffer: receiveBuffer, sendBuffer: sendBuffer) })
         }
     }
 

@@ -7,7 +7,9 @@ internal import Martlet
 extension Conformance {
     static let sending: [Check] = [
         Check("sends of every size arrive in order") { environment in
-            let sizes = [0, 1, 2, 4095, 4096, 4097, 16_383, 16_384, 16_385, 65_536, 262_143, 262_144, 262_145, 1_000_000]
+            let sizes = [
+                0, 1, 2, 4095, 4096, 4097, 16_383, 16_384, 16_385, 65_536, 262_143, 262_144, 262_145, 1_000_000,
+            ]
             let total = sizes.reduce(0, +)
             try await environment.serving { connection in
                 var offset = 0
@@ -33,7 +35,8 @@ extension Conformance {
                 try await connection.send(contentsOf: [])
             } client: { runtime, address in
                 try await runtime.withConnection(to: address) { connection in
-                    let expected = Array("martlet".utf8) + [1, 2, 3, 4, 5] + Array(Pattern.bytes(2, from: 10)) + Array("abcd".utf8)
+                    let expected =
+                        Array("martlet".utf8) + [1, 2, 3, 4, 5] + Array(Pattern.bytes(2, from: 10)) + Array("abcd".utf8)
                     let found = try await connection.receive(upTo: 100)
                     try expectEqual(found, Bytes(expected), "what was received")
                 }
@@ -106,7 +109,8 @@ extension Conformance {
                             var generator = SeededGenerator(seed: environment.seed &+ UInt64(task))
                             for message in 0..<messages {
                                 let size = generator.size(upTo: 30_000)
-                                try await connection.send(Message(task: task, number: message, size: size), by: message % 3)
+                                try await connection.send(
+                                    Message(task: task, number: message, size: size), by: message % 3)
                             }
                         }
                     }
@@ -133,7 +137,8 @@ extension Conformance {
                 var filler = 0
                 do {
                     while true {
-                        try await connection.send(Message(task: 0, number: filler, size: 20_000).bytes, within: .milliseconds(100))
+                        try await connection.send(
+                            Message(task: 0, number: filler, size: 20_000).bytes, within: .milliseconds(100))
                         filler += 1
                     }
                 } catch NetworkError.deadlineExceeded {}
@@ -159,11 +164,14 @@ extension Conformance {
                     for try await bytes in connection { all.append(contentsOf: bytes) }
                     let wholes = [1, 3, 5].map { Array(Message(task: $0, number: 0, size: 20_000).bytes) }
                     let tail = Array(all.suffix(wholes.count * wholes[0].count))
-                    try expect(tail == wholes.flatMap { $0 }, "the sends that were not cancelled did not arrive whole and in order")
+                    try expect(
+                        tail == wholes.flatMap { $0 },
+                        "the sends that were not cancelled did not arrive whole and in order")
                 }
             }
         },
-        Check("send suspends while the queue is full, and goes on when the peer reads", needs: .plainPeers) { environment in
+        Check("send suspends while the queue is full, and goes on when the peer reads", needs: .plainPeers) {
+            environment in
             let isFull = Promise<Int>()
             let total = 3 << 20
             try await environment.servingPlain(.tight, receiveBuffer: 16_384) { connection in
@@ -193,7 +201,8 @@ extension Conformance {
                     try await connection.waitForTheEnd()
                 } peer: { peer in
                     if !environment.abilities.contains(.acknowledges) {
-                        try expectEqual(try await onThread { try peer.receive(exactly: size).count }, size, "bytes received")
+                        try expectEqual(
+                            try await onThread { try peer.receive(exactly: size).count }, size, "bytes received")
                     }
                     try await hasFlushed.value
                     guard environment.abilities.contains(.acknowledges) else { return }
@@ -267,7 +276,8 @@ private struct Message {
         self.init(task: Int(header[0]), number: Int(header[1]), size: Int(header[2]) << 8 | Int(header[3]))
         let body = try await connection.receive(upTo: size)
         let owner = UInt8(task)
-        try expect(body.count == size && body.allSatisfy { $0 == owner }, "a message of task \(task) is mixed with another's")
+        try expect(
+            body.count == size && body.allSatisfy { $0 == owner }, "a message of task \(task) is mixed with another's")
     }
 }
 

@@ -4,7 +4,8 @@ internal import Martlet
 
 extension Conformance {
     static let serving: [Check] = [
-        Check("a cancelled serve cancels its handlers, resets their connections, and returns without an error") { environment in
+        Check("a cancelled serve cancels its handlers, resets their connections, and returns without an error") {
+            environment in
             try await environment.withRuntime { runtime, address in
                 let handlers = Count()
                 let errors = Collected<any Error>()
@@ -78,7 +79,10 @@ extension Conformance {
                 try await server.value
             }
         },
-        Check("a cancelled serve resets a peer that never stops sending to a handler that never stops reading", needs: .plainPeers) {
+        Check(
+            "a cancelled serve resets a peer that never stops sending to a handler that never stops reading",
+            needs: .plainPeers
+        ) {
             environment in
             try await environment.withRuntime { runtime, address in
                 let isReading = Promise<Void>()
@@ -87,7 +91,9 @@ extension Conformance {
                 }
                 let peer = try await onThread { try PlainSocket(to: bound) }
                 async let sent = onThread {
-                    do { while true { try peer.send(Pattern.bytes(65_536)) } } catch let error as PlainError { return error }
+                    do { while true { try peer.send(Pattern.bytes(65_536)) } } catch let error as PlainError {
+                        return error
+                    }
                 }
                 try await isReading.value
                 server.cancel()
@@ -123,12 +129,18 @@ extension Conformance {
                 let (one, oneBound) = try await start(runtime, address) { try await $0.send("one") }
                 let (two, twoBound) = try await start(runtime, second) { try await $0.send("two") }
                 for _ in 0..<20 {
-                    try await runtime.withConnection(to: oneBound) { try expectEqual(try await $0.receive(), "one", "the answer") }
-                    try await runtime.withConnection(to: twoBound) { try expectEqual(try await $0.receive(), "two", "the answer") }
+                    try await runtime.withConnection(to: oneBound) {
+                        try expectEqual(try await $0.receive(), "one", "the answer")
+                    }
+                    try await runtime.withConnection(to: twoBound) {
+                        try expectEqual(try await $0.receive(), "two", "the answer")
+                    }
                 }
                 one.cancel()
                 try await one.value
-                try await runtime.withConnection(to: twoBound) { try expectEqual(try await $0.receive(), "two", "the answer") }
+                try await runtime.withConnection(to: twoBound) {
+                    try expectEqual(try await $0.receive(), "two", "the answer")
+                }
                 two.cancel()
                 try await two.value
             }
@@ -151,7 +163,8 @@ extension Conformance {
 
     /// Starts to serve in a task of its own. Returns the task and the address when it listens.
     nonisolated(nonsending) static func start(
-        _ runtime: Runtime, _ address: SocketAddress, options: ConnectionOptions = .init(), onError: ErrorHandler? = nil,
+        _ runtime: Runtime, _ address: SocketAddress, options: ConnectionOptions = .init(),
+        onError: ErrorHandler? = nil,
         _ handler: @escaping ConnectionHandler
     ) async throws -> (Task<Void, any Error>, SocketAddress) {
         let bound = Promise<SocketAddress>()

@@ -29,8 +29,12 @@ extension Conformance {
                     await shutdown.value
                 }
                 try await server.value
-                try await expectError(.shuttingDown, "serve after shutdown") { try await runtime.serve(on: address) { _ in } }
-                try await expectError(.shuttingDown, "listen after shutdown") { try await runtime.cores[0].listen(on: address) }
+                try await expectError(.shuttingDown, "serve after shutdown") {
+                    try await runtime.serve(on: address) { _ in }
+                }
+                try await expectError(.shuttingDown, "listen after shutdown") {
+                    try await runtime.cores[0].listen(on: address)
+                }
             }
         },
         Check("shutdown of an idle runtime returns at once, and so does a second one") { environment in
@@ -78,7 +82,8 @@ extension Conformance {
             }
             try expect(try await wasCancelled.value, "the handler was not cancelled")
         },
-        Check("shutdown ends a listener's sequence behind what the kernel had completed", needs: .plainPeers) { environment in
+        Check("shutdown ends a listener's sequence behind what the kernel had completed", needs: .plainPeers) {
+            environment in
             try await environment.listening { runtime, listener in
                 let address = listener.address
                 let peers = try await onThread { try (0..<10).map { _ in try PlainSocket(to: address) } }
@@ -90,7 +95,9 @@ extension Conformance {
                 }
                 try expectEqual(count, peers.count, "connections that came out of the sequence")
                 try await onThread {
-                    for peer in peers { try expectEqual(try peer.receive(exactly: 5), Array("hello".utf8), "what a peer got") }
+                    for peer in peers {
+                        try expectEqual(try peer.receive(exactly: 5), Array("hello".utf8), "what a peer got")
+                    }
                 }
                 await shutdown.value
             }

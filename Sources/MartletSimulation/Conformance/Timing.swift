@@ -46,7 +46,8 @@ extension Conformance {
                 try expect(bytes.isEmpty, "the peer got bytes")
             }
         },
-        Check("a connection whose first byte came in time outlives the first-byte timeout", needs: .plainPeers) { environment in
+        Check("a connection whose first byte came in time outlives the first-byte timeout", needs: .plainPeers) {
+            environment in
             let options = ConnectionOptions().with { $0.firstByteTimeout = .milliseconds(100) }
             try await environment.servingPlain(options) { connection in
                 for try await bytes in connection {
@@ -62,7 +63,8 @@ extension Conformance {
                 }
             }
         },
-        Check("a connection whose peer takes no data for the write timeout is reset", needs: .plainPeers) { environment in
+        Check("a connection whose peer takes no data for the write timeout is reset", needs: .plainPeers) {
+            environment in
             let result = Promise<Result<Void, any Error>>()
             let options = ConnectionOptions.tight.with { $0.writeTimeout = .milliseconds(100) }
             try await environment.servingPlain(options, receiveBuffer: 8192) { connection in
@@ -85,10 +87,12 @@ extension Conformance {
                 try await connection.core.sleep(for: .milliseconds(600))
                 try await connection.send(Pattern.bytes(1000, from: total))
             } peer: { peer in
-                try expectEqual(try await onThread { try peer.receivePattern(step: 5000) }, total + 1000, "bytes before the FIN")
+                try expectEqual(
+                    try await onThread { try peer.receivePattern(step: 5000) }, total + 1000, "bytes before the FIN")
             }
         },
-        Check("a closed connection that cannot deliver its last data within the close timeout is reset", needs: .tcp) { environment in
+        Check("a closed connection that cannot deliver its last data within the close timeout is reset", needs: .tcp) {
+            environment in
             let options = ConnectionOptions.tight.with {
                 $0.closeTimeout = .milliseconds(100)
                 $0.sendLimit = 4 << 20
