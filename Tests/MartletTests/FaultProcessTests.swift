@@ -170,7 +170,7 @@ private func told(within seconds: Int, _ body: @escaping @Sendable () async thro
         }
     }
 
-    @Test("a runtime that finds no descriptors says so")
+    @Test("a runtime that finds no descriptors says so", .disabled(if: slowness > 1, "the sanitizer needs some itself"))
     func noDescriptorsToStart() async throws {
         await #expect(processExitsWith: .success) {
             limitDescriptors(to: 128)
