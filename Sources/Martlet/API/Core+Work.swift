@@ -88,12 +88,13 @@ extension Core {
             descriptor: socket.descriptor, address: socket.address, policy: policy, acceptor: .handlers(pool))
     }
 
-    /// Closes all listeners. Returns how many there were.
-    func beginShutdown() -> Int {
+    /// Closes all listeners. Returns whether there were any, or any connection of one that is gone.
+    func beginShutdown() -> Bool {
         isShuttingDown = true
         let slots = Array(transport.listeners.keys)
         for slot in slots { transport.closeListener(slot, drain: true) }
-        return slots.count
+        let accepted = unsafe state.pointee.counters.accepted
+        return !slots.isEmpty || accepted > 0
     }
 
     func snapshot() -> CoreCounters {
@@ -112,7 +113,7 @@ extension CoreIsolation {
         try await core.sleep(until: deadline)
     }
 
-    func beginShutdown(_ core: Core) -> Int { core.beginShutdown() }
+    func beginShutdown(_ core: Core) -> Bool { core.beginShutdown() }
 
     func acceptedConnections(_ core: Core) -> Int { core.transport.acceptedConnections }
 

@@ -257,7 +257,7 @@ public final class Runtime: Sendable {
     /// handlers may finish. After `timeout`, `run`'s body is cancelled, and with it all handlers.
     ///
     /// Returns when no accepted connection is open any more, or the time has passed. The second call returns at once. A program
-    /// that listens nowhere is cancelled at once.
+    /// that has never listened is cancelled at once.
     public func shutdown(within timeout: Duration) async {
         let isFirst = shutdownState.withLock { state in
             defer { state.hasBegun = true }
@@ -266,9 +266,9 @@ public final class Runtime: Sendable {
         guard isFirst else { return }
         let deadline = cores[0].deadline(within: timeout)
         shutdownState.withLock { $0.deadline = deadline }
-        var listeners = 0
-        for core in cores { listeners += await core.isolation.beginShutdown(core) }
-        if listeners == 0 {
+        var accepts = false
+        for core in cores where await core.isolation.beginShutdown(core) { accepts = true }
+        guard accepts else {
             // A program that accepts nothing has nothing that could end by itself.
             shutdownState.withLock { $0.cancelBody }?()
             return
