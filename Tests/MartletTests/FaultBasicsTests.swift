@@ -46,4 +46,27 @@ import Testing
             try await server.eventually("the error is told", holds: { server.errors.count == 1 })
         }
     }
+
+    @Test("a kernel thread that submits changes nothing of this")
+    func polledByTheKernel() async throws {
+        try await within(seconds: 30) {
+            var configuration = faultConfiguration(.ioUring)
+            configuration.sqpoll = true
+            try await Runtime.run(configuration) { runtime in
+                #expect(runtime.driver == "io_uring (SQPOLL)")
+                let port = Promise<UInt16>()
+                let serve = Task {
+                    try await runtime.serve(
+                        on: .loopback(port: 0), onListening: { port.keep($0.port!) }, handler: echo)
+                }
+                let server = FaultServer(runtime: runtime, port: await port.value, errors: Log())
+                try await onThread {
+                    try FaultPressure.exchange(port: server.port, connections: 50, turns: 20, size: 5000)
+                }
+                try await server.eventually("only the listener is open") { $0.open == 1 }
+                serve.cancel()
+                try await serve.value
+            }
+        }
+    }
 }

@@ -17,6 +17,7 @@ import Testing
             try peer.send(stream(from: sent, count: count))
             sent += count
             if random.next() % 4 == 0 { sched_yield() }
+            if random.next() % 64 == 0 { usleep(100) }
         }
         peer.finish()
         return sent

@@ -149,6 +149,37 @@ import Testing
         }
     }
 
+    @Test("a task of one core uses a connection of another", arguments: bothDrivers)
+    func ofAnotherCore(driver: DriverChoice) async throws {
+        try await serving(driver, cores: 2, handler: echo) { server in
+            let cores = server.runtime.cores
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<20 {
+                    group.addTask(executorPreference: cores[number % 2].taskExecutor) {
+                        try await cores[(number + 1) % 2].withConnection(to: server.address) { connection in
+                            let elsewhere = Task(executorPreference: cores[number % 2].taskExecutor) {
+                                for turn in 0..<50 {
+                                    try await connection.send(stream(from: turn, count: 700))
+                                    var answer: [UInt8] = []
+                                    while answer.count < 700 {
+                                        let bytes = try await connection.receive(within: .seconds(10))
+                                        guard let bytes else { throw Failed("FIN") }
+                                        answer += bytes
+                                    }
+                                    if firstDifference(answer, from: turn) != nil { throw Failed("wrong bytes") }
+                                }
+                                try await connection.close(within: .seconds(10))
+                            }
+                            try await elsewhere.value
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            try await server.eventually("the clients are gone too") { $0.open <= 1 }
+        }
+    }
+
     @Test("connections between the cores of one runtime", arguments: bothDrivers)
     func betweenCores(driver: DriverChoice) async throws {
         try await serving(driver, cores: 2, handler: echo) { server in

@@ -212,6 +212,29 @@ import Testing
         }
     }
 
+    @Test("echo to a peer that reads only when nothing goes any more loses nothing", arguments: bothDrivers)
+    func readsLate(driver: DriverChoice) async throws {
+        // Small writes: under io_uring each echo is a silent send, until one of them finds the kernel's buffer full.
+        var options = ConnectionOptions()
+        options.kernelSendBuffer = 4096
+        let size = 300_000
+        try await serving(driver, options: options, handler: echo) { server in
+            let peer = try await onThread { try Peer(port: server.port, receiveBuffer: 4096) }
+            for round in 0..<5 {
+                async let sent: Void = onThread {
+                    for offset in Swift.stride(from: 0, to: size, by: 500) {
+                        try peer.send(stream(from: round + offset, count: 500))
+                    }
+                }
+                try await server.eventuallyOneSocket("a send waits for room", is: { $0.flags.contains(.sendPending) })
+                let answer = try await onThread { try peer.receive(exactly: size) }
+                try await sent
+                #expect(firstDifference(answer, from: round) == nil)
+            }
+            peer.finish()
+        }
+    }
+
     // MARK: Slots
 
     @Test("connections beyond the slots wait in the backlog and are served in their turn", arguments: bothDrivers)
