@@ -117,7 +117,7 @@ private final class Turnstile: Sendable {
 
     func enter() async {
         await withCheckedContinuation { continuation in
-            let mayPass = state.withLock { state in
+            let mayPass = state.exclusively { state in
                 if state.free > 0 {
                     state.free -= 1
                     return true
@@ -130,7 +130,7 @@ private final class Turnstile: Sendable {
     }
 
     func leave() {
-        let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
+        let next = state.exclusively { state -> CheckedContinuation<Void, Never>? in
             if state.waiting.isEmpty {
                 state.free += 1
                 return nil

@@ -1,6 +1,7 @@
 // Handles used, closed and dropped on threads that are not the connection's core.
 
 import Glibc
+import MartletSimulation
 import Synchronization
 import Testing
 
@@ -90,7 +91,7 @@ import Testing
     func afterTheEnd(driver: DriverChoice) async throws {
         let handles = Mutex<[TCPConnection]>([])
         let handler: ConnectionHandler = { connection in
-            handles.withLock { $0.append(connection) }
+            handles.exclusively { $0.append(connection) }
             try await connection.send("bye")
         }
         try await serving(driver, handler: handler) { server in
@@ -102,7 +103,7 @@ import Testing
             }
             try await server.eventually("all are closed") { $0.closed == 50 }
             #expect(await server.counters().open == 51)
-            for connection in handles.withLock({ $0 }) {
+            for connection in handles.exclusively({ $0 }) {
                 await #expect(throws: NetworkError.closed) { try await connection.send("x") }
                 await #expect(throws: NetworkError.closed) { _ = try await connection.receive() }
                 await #expect(throws: NetworkError.closed) { try await connection.finish() }
@@ -113,7 +114,7 @@ import Testing
                 await connection.abort()
             }
             // Dropped on this thread, which is not the core's.
-            handles.withLock { $0.removeAll() }
+            handles.exclusively { $0.removeAll() }
         }
     }
 

@@ -2,6 +2,7 @@
 // Running into a limit is counted and slows down; it loses nothing, stops nothing for ever, and does not spin.
 
 import Glibc
+import MartletSimulation
 import Synchronization
 import Testing
 
@@ -73,7 +74,7 @@ import Testing
         let count = Atomic<Int>(0)
         let handler: ConnectionHandler = { connection in
             for try await bytes in connection {
-                held.withLock { $0.append(bytes) }
+                held.exclusively { $0.append(bytes) }
                 count.add(bytes.count, ordering: .relaxed)
             }
         }
@@ -88,7 +89,7 @@ import Testing
                 var rounds = 0
                 while count.load(ordering: .relaxed) < 20_000 {
                     usleep(1000)
-                    held.withLock { $0.removeAll() }
+                    held.exclusively { $0.removeAll() }
                     rounds += 1
                     if rounds == 5000 { throw Failed("stuck at \(count.load(ordering: .relaxed)) bytes") }
                 }

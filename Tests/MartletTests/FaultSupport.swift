@@ -3,6 +3,7 @@
 
 import CMartlet
 import Glibc
+import MartletSimulation
 import Synchronization
 import Testing
 
@@ -34,7 +35,7 @@ final class Promise<Value: Sendable>: Sendable {
     /// Returns whether this was the first value.
     @discardableResult
     func keep(_ value: Value) -> Bool {
-        let waiting: CheckedContinuation<Value, Never>? = state.withLock { state in
+        let waiting: CheckedContinuation<Value, Never>? = state.exclusively { state in
             switch state {
             case .empty:
                 state = .kept(value)
@@ -52,7 +53,7 @@ final class Promise<Value: Sendable>: Sendable {
     var value: Value {
         get async {
             await withCheckedContinuation { continuation in
-                let value: Value? = state.withLock { state in
+                let value: Value? = state.exclusively { state in
                     if case .kept(let value) = state { return value }
                     state = .waiting(continuation)
                     return nil
@@ -116,10 +117,10 @@ func onThread<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async thr
 final class Log<Entry: Sendable>: Sendable {
     private let contents = Mutex<[Entry]>([])
 
-    func append(_ entry: Entry) { contents.withLock { $0.append(entry) } }
+    func append(_ entry: Entry) { contents.exclusively { $0.append(entry) } }
 
-    var entries: [Entry] { contents.withLock { $0 } }
-    var count: Int { contents.withLock { $0.count } }
+    var entries: [Entry] { contents.exclusively { $0 } }
+    var count: Int { contents.exclusively { $0.count } }
 }
 
 struct FaultServer: Sendable {
@@ -240,7 +241,7 @@ final class Peer: Sendable {
 
     private let state: Mutex<Int32>
 
-    var descriptor: Int32 { state.withLock { $0 } }
+    var descriptor: Int32 { state.exclusively { $0 } }
 
     /// A socket that is not connected. No call on it blocks for longer than `patience` seconds.
     init(patience: Int = 20, receiveBuffer: Int32? = nil, sendBuffer: Int32? = nil) throws {
@@ -251,8 +252,9 @@ final class Peer: Sendable {
         if receiveBuffer != nil || sendBuffer != nil {
             _ = martlet_set_buffers(descriptor, receiveBuffer ?? 0, sendBuffer ?? 0)
         }
-        var limit = timeval(tv_sec: patience * slowness, tv_usec: 0)
-        let size = socklen_t(MemoryLayout<timeval>.size)
+        // A timeval, which release builds find in no module.
+        var limit = (seconds: patience * slowness, microseconds: 0)
+        let size = socklen_t(MemoryLayout.size(ofValue: limit))
         _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
         _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
         _ = martlet_set_nodelay(descriptor, true)
@@ -328,7 +330,7 @@ final class Peer: Sendable {
     func finish() { _ = martlet_shutdown_write(descriptor) }
 
     func close() {
-        state.withLock { descriptor in
+        state.exclusively { descriptor in
             if descriptor >= 0 { _ = martlet_close(descriptor) }
             descriptor = -1
         }

@@ -178,10 +178,16 @@ extension KernelTransport {
             if firstStarved < 0 { lastStarved = -1 }
             sockets[slot].flags.remove(.isStarved)
             guard sockets[slot].flags.contains(.inUse) else { continue }
-            if sockets[slot].receiver >= 0 || !slabs.isUnderPressure {
+            if sockets[slot].receiver >= 0 || mayReceiveAhead(slot) {
                 armReceive(slot)
                 turns -= 1
             }
         }
+    }
+
+    /// Whether a connection may receive although nobody waits for its bytes now.
+    private func mayReceiveAhead(_ slot: Int32) -> Bool {
+        guard let policy = unsafe sockets[slot].policy, !slabs.isUnderPressure else { return false }
+        return unsafe sockets[slot].unreadBytes < policy._withUnsafeGuaranteedRef { $0.receiveLimit }
     }
 }

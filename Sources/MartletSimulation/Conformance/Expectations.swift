@@ -51,10 +51,10 @@ final class Promise<Value: Sendable>: Sendable {
 
     func fail(_ error: any Error) { resolve(.failure(error)) }
 
-    var isKept: Bool { state.withLock { $0.result != nil } }
+    var isKept: Bool { state.exclusively { $0.result != nil } }
 
     func resolve(_ result: Result<Value, any Error>) {
-        let waiting = state.withLock { state in
+        let waiting = state.exclusively { state in
             if state.result == nil { state.result = result }
             defer { state.waiting = [:] }
             return state.waiting
@@ -65,14 +65,14 @@ final class Promise<Value: Sendable>: Sendable {
     /// Waits for the value. A cancelled task waits no longer.
     var value: Value {
         get async throws {
-            let number = state.withLock { state in
+            let number = state.exclusively { state in
                 state.next += 1
                 return state.next
             }
             return try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { wait(as: number, $0, despiteCancellation: false) }
             } onCancel: {
-                let continuation = state.withLock { $0.waiting.removeValue(forKey: number) }
+                let continuation = state.exclusively { $0.waiting.removeValue(forKey: number) }
                 continuation?.resume(throwing: CancellationError())
             }
         }
@@ -87,7 +87,7 @@ final class Promise<Value: Sendable>: Sendable {
 
     private func wait(as number: Int, _ continuation: CheckedContinuation<Value, any Error>, despiteCancellation: Bool)
     {
-        let result = state.withLock { state -> Result<Value, any Error>? in
+        let result = state.exclusively { state -> Result<Value, any Error>? in
             if let result = state.result { return result }
             if !despiteCancellation, Task.isCancelled { return .failure(CancellationError()) }
             state.waiting[number] = continuation
@@ -105,11 +105,11 @@ extension Promise where Value == Void {
 final class Count: Sendable {
     private let state = Mutex((value: 0, largest: 0))
 
-    var value: Int { state.withLock { $0.value } }
-    var largest: Int { state.withLock { $0.largest } }
+    var value: Int { state.exclusively { $0.value } }
+    var largest: Int { state.exclusively { $0.largest } }
 
     func add(_ amount: Int) {
-        state.withLock { state in
+        state.exclusively { state in
             state.value += amount
             state.largest = max(state.largest, state.value)
         }
@@ -117,7 +117,7 @@ final class Count: Sendable {
 
     /// Adds one, and returns the sum.
     func next() -> Int {
-        state.withLock { state in
+        state.exclusively { state in
             state.value += 1
             state.largest = max(state.largest, state.value)
             return state.value
@@ -129,9 +129,9 @@ final class Count: Sendable {
 final class Collected<Element: Sendable>: Sendable {
     private let elements = Mutex<[Element]>([])
 
-    var all: [Element] { elements.withLock { $0 } }
+    var all: [Element] { elements.exclusively { $0 } }
 
-    func append(_ element: Element) { elements.withLock { $0.append(element) } }
+    func append(_ element: Element) { elements.exclusively { $0.append(element) } }
 }
 
 /// Runs `body`, and throws if it has not ended after `patience`. A body that then still hangs is left behind.
