@@ -1,7 +1,7 @@
 // A lock for tests, which the thread sanitizer can follow.
 
 internal import Glibc
-public import Synchronization
+package import Synchronization
 
 extension Mutex where Value: ~Copyable {
     /// As `withLock`, for short work in tests: turns in place of waiting in the kernel.
