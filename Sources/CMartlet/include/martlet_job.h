@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct {
@@ -55,3 +56,14 @@ static inline void martlet_unwatch_cancellation(void *record) { swift_task_remov
 
 /// Defined in Core/Waiter.swift.
 extern void martlet_waiter_cancelled(void *waiter);
+
+// Several references at a time, and how many there are: entry points of the Swift runtime.
+extern void *swift_retain_n(void *object, uint32_t count);
+extern void swift_release_n(void *object, uint32_t count);
+extern size_t swift_retainCount(void *object);
+
+static inline void martlet_retain(void *object, uint32_t count) { swift_retain_n(object, count); }
+
+static inline void martlet_release(void *object, uint32_t count) { swift_release_n(object, count); }
+
+static inline long martlet_reference_count(void *object) { return (long)swift_retainCount(object); }

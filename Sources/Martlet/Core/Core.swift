@@ -260,11 +260,11 @@ internal import MartletStack
         let outcome: Outcome
         if let scope = unsafe scope {
             unsafe scope.pointee.parked = waiter
-            outcome = await unsafe state.pointee.waiters.object(waiter).park()
+            outcome = await suspend(in: waiter)
             unsafe scope.pointee.parked = -1
         } else {
             let watch = unsafe martlet_watch_cancellation(state.pointee.waiters[waiter])
-            outcome = await unsafe state.pointee.waiters.object(waiter).park()
+            outcome = await suspend(in: waiter)
             unsafe martlet_unwatch_cancellation(watch)
         }
         if deadline != .max { unsafe state.pointee.timers.cancel(timer) }
@@ -274,7 +274,7 @@ internal import MartletStack
 
     /// Parks the calling task in `waiter`. Neither its cancellation nor time ends that.
     func parkUncancellably(_ waiter: Int32) async {
-        _ = await unsafe state.pointee.waiters.object(waiter).park()
+        _ = await suspend(in: waiter)
         unsafe state.pointee.waiters.release(waiter)
     }
 

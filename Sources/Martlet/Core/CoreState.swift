@@ -29,11 +29,8 @@ struct CoreState: ~Copyable {
     }
 
     /// Lets a parked task go on. -1 is nobody.
-    ///
-    /// The job goes to the task executor although the waiter took it. What runs inside the waiter is the two lines of `park`;
-    /// going on on the executor that the caller returns to saves a second enqueue.
     mutating func resume(_ waiter: Int32, _ outcome: Outcome = .ready) {
         guard waiter >= 0, let job = unsafe waiters.resume(waiter, outcome) else { return }
-        unsafe jobs.append(job, origin: .task)
+        unsafe jobs.append(job, origin: waiters[waiter].pointee.origin)
     }
 }

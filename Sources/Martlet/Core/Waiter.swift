@@ -1,12 +1,21 @@
-// Where a task waits. A waiter is an actor that is its own serial executor: entering it hands the task's job to `enqueue`,
-// which keeps it instead of running it, and the core runs it when the event has come. That suspends and resumes a task
-// with one enqueue and no continuation record: 120 ns against 175 ns for a continuation.
+// Where a task waits. A waiter is plain memory that holds the job of the task parked in it, until the core runs it because
+// the event has come.
+//
+// A task of the core's own parks through `martlet_park`: it stores where the task goes on and leaves, with no executor asked and
+// no reference counted, in 40 ns less than entering an actor that keeps the job. A task that is isolated to some other actor must
+// leave that actor as it suspends and come back as it goes on. It parks in an actor made for the occasion.
 //
 // A parked operation has an identity, (waiter, ticket), so that any one of them can be cancelled: the ticket changes when
 // the waiter is used again, and a late cancellation or timer then finds nothing.
 
 internal import CMartlet
 internal import MartletStack
+
+/// Suspends the calling task and stores it at `job`: whoever runs it from there resumes it. In `job.c`.
+///
+/// The caller must not be isolated to an actor, or to one whose executor is the thread: it is not left.
+@_silgen_name("martlet_park")
+nonisolated(nonsending) func parkTask(_ job: UnsafeMutableRawPointer) async
 
 /// Why a parked operation was resumed.
 enum Outcome: UInt8 {
@@ -31,7 +40,7 @@ enum WaitQueue: UInt8 {
 
 /// The state of a waiter. Plain memory at a fixed address, so that waking a task touches no reference count.
 @safe struct WaiterRecord {
-    /// The job of the parked task.
+    /// The job of the parked task. At the start of the record: `martlet_park` stores it there.
     var job: UnsafeMutableRawPointer?
     var ticket: UInt32 = 0
     /// The socket it waits on, or -1.
@@ -40,6 +49,8 @@ enum WaitQueue: UInt8 {
     var next: Int32 = -1
     var queue = WaitQueue.none
     var isParked = false
+    /// The executor that the job runs on.
+    var origin = JobOrigin.task
     var outcome = Outcome.ready
     let index: Int32
     /// Where a cancellation goes.
@@ -55,40 +66,53 @@ func waiterCancelled(_ waiter: UnsafeMutableRawPointer) {
     unsafe record.pointee.inbox._withUnsafeGuaranteedRef { $0.push(message) }
 }
 
-@safe final actor Waiter: SerialExecutor {
+/// Where a task parks that is isolated to an actor. It is its own serial executor: entering it leaves that actor and hands the job
+/// to `enqueue`, which keeps it.
+@safe private final actor ActorParking: SerialExecutor {
     nonisolated(unsafe) let record: UnsafeMutablePointer<WaiterRecord>
 
     /// Isolated state: changing it is what makes `park` a real suspension that no optimiser may drop.
     private var parks: UInt = 0
 
-    init(index: Int32, inbox: Inbox) {
-        unsafe record = .allocate(capacity: 1)
-        unsafe record.initialize(to: WaiterRecord(index: index, inbox: .passUnretained(inbox)))
-    }
-
-    deinit { unsafe record.deallocate() }
+    init(_ record: UnsafeMutablePointer<WaiterRecord>) { unsafe self.record = record }
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe UnownedSerialExecutor(ordinary: self) }
 
-    /// Suspends the calling task until `WaiterTable.resume`.
     @inline(never)
-    func park() -> Outcome {
-        parks &+= 1
-        return unsafe record.pointee.outcome
-    }
+    func park() { parks &+= 1 }
 
     nonisolated func enqueue(_ job: consuming ExecutorJob) {
         unsafe assert(martlet_current_core() != nil, "a task parks on its waiter's core's thread")
-        unsafe assert(record.pointee.job == nil, "a waiter takes one task at a time")
         unsafe record.pointee.job = UnownedJob(job).pointer
+    }
+}
+
+extension Core {
+    /// Suspends the calling task in a waiter, until `WaiterTable.resume`.
+    @inline(__always)
+    nonisolated(nonsending) func suspend(in waiter: Int32) async -> Outcome {
+        nonisolated(unsafe) let record = unsafe state.pointee.waiters[waiter]
+        unsafe assert(record.pointee.job == nil, "a waiter takes one task at a time")
+        let actor = #isolation
+        if actor == nil {
+            unsafe record.pointee.origin = .task
+            unsafe await parkTask(record)
+        } else if actor === isolation {
+            unsafe record.pointee.origin = .serial
+            unsafe await parkTask(record)
+        } else {
+            unsafe record.pointee.origin = .task
+            await unsafe ActorParking(record).park()
+        }
+        return unsafe record.pointee.outcome
     }
 }
 
 /// A core's waiters, by number. The table grows to as many as were ever parked at once, and keeps them.
 @safe struct WaiterTable: ~Copyable {
     private let inbox: Inbox
-    private var waiters: [Waiter] = []
     private var records: UnsafeMutablePointer<UnsafeMutablePointer<WaiterRecord>>
+    private(set) var count = 0
     private var capacity = 256
     /// The first of the unused ones, which are linked through their `next`.
     private var firstFree: Int32 = -1
@@ -98,14 +122,12 @@ func waiterCancelled(_ waiter: UnsafeMutableRawPointer) {
         unsafe records = .allocate(capacity: capacity)
     }
 
-    deinit { unsafe records.deallocate() }
-
-    var count: Int { waiters.count }
+    deinit {
+        for index in 0..<count { unsafe records[index].deallocate() }
+        unsafe records.deallocate()
+    }
 
     subscript(index: Int32) -> UnsafeMutablePointer<WaiterRecord> { unsafe records[Int(index)] }
-
-    /// The object to park in.
-    func object(_ index: Int32) -> Waiter { waiters[Int(index)] }
 
     /// Takes an unused waiter into use. Its ticket names this use.
     mutating func take(in queue: WaitQueue, slot: Int32) -> Int32 {
@@ -121,17 +143,18 @@ func waiterCancelled(_ waiter: UnsafeMutableRawPointer) {
     }
 
     private mutating func add() -> Int32 {
-        let waiter = Waiter(index: Int32(waiters.count), inbox: inbox)
-        if waiters.count == capacity {
+        if count == capacity {
             let larger = UnsafeMutablePointer<UnsafeMutablePointer<WaiterRecord>>.allocate(capacity: capacity * 2)
             unsafe larger.moveInitialize(from: records, count: capacity)
             unsafe records.deallocate()
             unsafe records = larger
             capacity *= 2
         }
-        unsafe (records + waiters.count).initialize(to: waiter.record)
-        waiters.append(waiter)
-        return Int32(waiters.count - 1)
+        let record = UnsafeMutablePointer<WaiterRecord>.allocate(capacity: 1)
+        unsafe record.initialize(to: WaiterRecord(index: Int32(count), inbox: .passUnretained(inbox)))
+        unsafe (records + count).initialize(to: record)
+        count += 1
+        return Int32(count - 1)
     }
 
     /// Returns a waiter whose task goes on, or never parked.

@@ -26,6 +26,8 @@ private struct Watch: BitwiseCopyable {
     private let eventDescriptor: Int32
     private let events: UnsafeMutablePointer<epoll_event>
     private let eventCapacity = 512
+    /// What the next send sends.
+    let pieces: UnsafeMutablePointer<iovec>
     private var eventCount = 0
     private var eventPosition = 0
     private let watches: UnsafeMutablePointer<Watch>
@@ -50,6 +52,7 @@ private struct Watch: BitwiseCopyable {
         self.eventDescriptor = eventDescriptor
         unsafe events = .allocate(capacity: eventCapacity)
         unsafe events.initialize(repeating: epoll_event(), count: eventCapacity)
+        unsafe pieces = .allocate(capacity: IOUringDriver.piecesPerSend)
         unsafe watches = .allocate(capacity: limits.connectionsPerCore)
         ready.reserveCapacity(1024)
         turn.reserveCapacity(1024)
@@ -58,6 +61,7 @@ private struct Watch: BitwiseCopyable {
     deinit {
         _ = martlet_close(epoll)
         unsafe events.deallocate()
+        unsafe pieces.deallocate()
         unsafe watches.deallocate()
     }
 
@@ -144,7 +148,7 @@ private struct Watch: BitwiseCopyable {
         unsafe watches[Int(token.slot)].connects = true
     }
 
-    mutating func send(_ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int) -> SendAttempt {
+    mutating func send(_ token: Token, descriptor: Int32, pieces count: Int) -> SendAttempt {
         let sent = unsafe martlet_send(descriptor, pieces, Int32(count))
         if sent >= 0 { return .done(sent) }
         if sent == -Int(EAGAIN) {

@@ -105,19 +105,21 @@ internal import MartletStack
         }
     }
 
-    /// Up to ``piecesPerSend`` pieces, in order.
-    mutating func send(_ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int, silent: Bool)
-        -> SendAttempt
-    {
+    /// Where the next send's pieces go, which the kernel reads in the next system call.
+    mutating func sendPieces() -> UnsafeMutablePointer<iovec> {
         while messageCount == messageCapacity {
             unsafe uring.pointee.submitted_early = true
             submit(waitFor: 0, timeout: 0)
         }
+        return unsafe pieces + messageCount * Self.piecesPerSend
+    }
+
+    /// Sends the first `count` of ``sendPieces()``, in order.
+    mutating func send(_ token: Token, descriptor: Int32, pieces count: Int, silent: Bool) -> SendAttempt {
         let silent = silent && !isPolledByKernel
-        let scratch = unsafe self.pieces + messageCount * Self.piecesPerSend
-        unsafe scratch.update(from: pieces, count: count)
         unsafe martlet_uring_send(
-            uring, descriptor, scratch, Int32(count), messages + messageCount, silent, token.word)
+            uring, descriptor, pieces + messageCount * Self.piecesPerSend, Int32(count), messages + messageCount,
+            silent, token.word)
         messageCount += 1
         return silent ? .silent : .pending
     }

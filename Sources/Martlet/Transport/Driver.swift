@@ -82,13 +82,18 @@ internal import MartletStack
         unsafe epoll?.pointee.close(slot: slot, descriptor: descriptor)
     }
 
-    func send(
-        _ token: Token, descriptor: Int32, pieces: UnsafePointer<iovec>, count: Int, silent: Bool
-    ) -> SendAttempt {
+    /// Where the next send's pieces are to be written, ``IOUringDriver/piecesPerSend`` at most.
+    func sendPieces() -> UnsafeMutablePointer<iovec> {
+        if let ring = unsafe ring { return unsafe ring.pointee.sendPieces() }
+        return unsafe epoll.unsafelyUnwrapped.pointee.pieces
+    }
+
+    /// Sends what `sendPieces` holds, in order.
+    func send(_ token: Token, descriptor: Int32, pieces count: Int, silent: Bool) -> SendAttempt {
         if let ring = unsafe ring {
-            return unsafe ring.pointee.send(token, descriptor: descriptor, pieces: pieces, count: count, silent: silent)
+            return unsafe ring.pointee.send(token, descriptor: descriptor, pieces: count, silent: silent)
         }
-        return unsafe epoll.unsafelyUnwrapped.pointee.send(token, descriptor: descriptor, pieces: pieces, count: count)
+        return unsafe epoll.unsafelyUnwrapped.pointee.send(token, descriptor: descriptor, pieces: count)
     }
 
     /// Gives free slabs to the kernel, where the driver fills them itself.

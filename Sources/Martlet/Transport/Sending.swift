@@ -123,26 +123,23 @@ extension KernelTransport {
             flags.contains(.hasDescriptor)
         else { return }
         var total: Int32 = 0
-        let attempt = unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: IOUringDriver.piecesPerSend) {
-            pieces in
-            var count = 0
-            var segment = sockets[slot].sendHead
-            while segment >= 0, count < pieces.count {
-                let length = segments.count(of: segment)
-                if length > 0 {
-                    unsafe pieces[count] = segments.piece(of: segment)
-                    total += length
-                    count += 1
-                }
-                segment = segments.next(after: segment)
+        // Written where the kernel will read them.
+        let pieces = unsafe driver.sendPieces()
+        var count = 0
+        var segment = sockets[slot].sendHead
+        while segment >= 0, count < IOUringDriver.piecesPerSend {
+            let length = segments.count(of: segment)
+            if length > 0 {
+                unsafe pieces[count] = segments.piece(of: segment)
+                total += length
+                count += 1
             }
-            let isAwaited = sockets[slot].senderHead >= 0 || sockets[slot].flusher >= 0 || total < waiting
-            let silent = !isAwaited && flags.isDisjoint(with: [.finishWanted, .isClosing])
-            return unsafe driver.send(
-                token(.send, slot), descriptor: sockets[slot].descriptor,
-                pieces: UnsafePointer(pieces.baseAddress.unsafelyUnwrapped),
-                count: count, silent: silent)
+            segment = segments.next(after: segment)
         }
+        let isAwaited = sockets[slot].senderHead >= 0 || sockets[slot].flusher >= 0 || total < waiting
+        let silent = !isAwaited && flags.isDisjoint(with: [.finishWanted, .isClosing])
+        let attempt = driver.send(
+            token(.send, slot), descriptor: sockets[slot].descriptor, pieces: count, silent: silent)
         switch attempt {
         case .pending:
             sockets[slot].flags.insert(.sendPending)
@@ -152,7 +149,7 @@ extension KernelTransport {
             sockets[slot].flags.formUnion([.sendPending, .sendSilent])
             sockets[slot].outstanding += 1
             sockets[slot].inFlight = total
-            silent.append(slot)
+            self.silent.append(slot)
         case .done(let count):
             sent(slot, Int32(count))
             if count < total {

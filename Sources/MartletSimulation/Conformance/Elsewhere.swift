@@ -81,6 +81,23 @@ extension Conformance {
                 }
             }
         },
+        Check("an actor whose task waits for bytes serves others meanwhile") { environment in
+            let office = Office()
+            let waits = Promise<Void>()
+            try await environment.serving { connection in
+                try await office.run { _ in
+                    waits.keep()
+                    if let bytes = try await connection.receive() { try await connection.send(bytes) }
+                }
+            } client: { runtime, address in
+                try await runtime.withConnection(to: address) { connection in
+                    try await waits.value
+                    try expectEqual(try await office.run { _ in 1 }, 1, "what the actor returns")
+                    try await connection.send("ping")
+                    try expectEqual(try await connection.receive(), "ping", "the echo")
+                }
+            }
+        },
         Check("listen, accept and close work from elsewhere") { environment in
             try await environment.withRuntime { runtime, address in
                 let listener = try await runtime.cores[0].listen(on: address)
