@@ -6,7 +6,6 @@
 import Glibc
 import Martlet
 import MartletSimulation
-import Synchronization
 import Testing
 
 @Suite("Conformance")
@@ -111,13 +110,13 @@ struct ConformanceTests {
 
 /// Lets so many tasks through at a time.
 private final class Turnstile: Sendable {
-    private let state: Mutex<(free: Int, waiting: [CheckedContinuation<Void, Never>])>
+    private let state: Guarded<(free: Int, waiting: [CheckedContinuation<Void, Never>])>
 
-    init(width: Int) { state = Mutex((width, [])) }
+    init(width: Int) { state = Guarded((width, [])) }
 
     func enter() async {
         await withCheckedContinuation { continuation in
-            let mayPass = state.exclusively { state in
+            let mayPass = state.withLock { state in
                 if state.free > 0 {
                     state.free -= 1
                     return true
@@ -130,7 +129,7 @@ private final class Turnstile: Sendable {
     }
 
     func leave() {
-        let next = state.exclusively { state -> CheckedContinuation<Void, Never>? in
+        let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
             if state.waiting.isEmpty {
                 state.free += 1
                 return nil

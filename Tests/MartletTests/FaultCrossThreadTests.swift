@@ -2,7 +2,6 @@
 
 import Glibc
 import MartletSimulation
-import Synchronization
 import Testing
 
 @testable import Martlet
@@ -89,9 +88,9 @@ import Testing
 
     @Test("a handle that outlives its connection does no harm and keeps only its slot", arguments: bothDrivers)
     func afterTheEnd(driver: DriverChoice) async throws {
-        let handles = Mutex<[TCPConnection]>([])
+        let handles = Guarded<[TCPConnection]>([])
         let handler: ConnectionHandler = { connection in
-            handles.exclusively { $0.append(connection) }
+            handles.withLock { $0.append(connection) }
             try await connection.send("bye")
         }
         try await serving(driver, handler: handler) { server in
@@ -103,7 +102,7 @@ import Testing
             }
             try await server.eventually("all are closed") { $0.closed == 50 }
             #expect(await server.counters().open == 51)
-            for connection in handles.exclusively({ $0 }) {
+            for connection in handles.withLock({ $0 }) {
                 await #expect(throws: NetworkError.closed) { try await connection.send("x") }
                 await #expect(throws: NetworkError.closed) { _ = try await connection.receive() }
                 await #expect(throws: NetworkError.closed) { try await connection.finish() }
@@ -114,7 +113,7 @@ import Testing
                 await connection.abort()
             }
             // Dropped on this thread, which is not the core's.
-            handles.exclusively { $0.removeAll() }
+            handles.withLock { $0.removeAll() }
         }
     }
 

@@ -70,11 +70,11 @@ import Testing
         limits.receiveBuffers = 4
         limits.maximumReceiveBuffers = 4
         limits.receiveBufferSize = 1024
-        let held = Mutex<[Bytes]>([])
+        let held = Guarded<[Bytes]>([])
         let count = Atomic<Int>(0)
         let handler: ConnectionHandler = { connection in
             for try await bytes in connection {
-                held.exclusively { $0.append(bytes) }
+                held.withLock { $0.append(bytes) }
                 count.add(bytes.count, ordering: .relaxed)
             }
         }
@@ -89,7 +89,7 @@ import Testing
                 var rounds = 0
                 while count.load(ordering: .relaxed) < 20_000 {
                     usleep(1000)
-                    held.exclusively { $0.removeAll() }
+                    held.withLock { $0.removeAll() }
                     rounds += 1
                     if rounds == 5000 { throw Failed("stuck at \(count.load(ordering: .relaxed)) bytes") }
                 }

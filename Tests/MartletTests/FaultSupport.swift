@@ -30,12 +30,12 @@ final class Promise<Value: Sendable>: Sendable {
         case waiting(CheckedContinuation<Value, Never>)
         case kept(Value)
     }
-    private let state = Mutex(State.empty)
+    private let state = Guarded(State.empty)
 
     /// Returns whether this was the first value.
     @discardableResult
     func keep(_ value: Value) -> Bool {
-        let waiting: CheckedContinuation<Value, Never>? = state.exclusively { state in
+        let waiting: CheckedContinuation<Value, Never>? = state.withLock { state in
             switch state {
             case .empty:
                 state = .kept(value)
@@ -53,7 +53,7 @@ final class Promise<Value: Sendable>: Sendable {
     var value: Value {
         get async {
             await withCheckedContinuation { continuation in
-                let value: Value? = state.exclusively { state in
+                let value: Value? = state.withLock { state in
                     if case .kept(let value) = state { return value }
                     state = .waiting(continuation)
                     return nil
@@ -115,12 +115,12 @@ func onThread<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async thr
 
 /// Collects what happens elsewhere.
 final class Log<Entry: Sendable>: Sendable {
-    private let contents = Mutex<[Entry]>([])
+    private let contents = Guarded<[Entry]>([])
 
-    func append(_ entry: Entry) { contents.exclusively { $0.append(entry) } }
+    func append(_ entry: Entry) { contents.withLock { $0.append(entry) } }
 
-    var entries: [Entry] { contents.exclusively { $0 } }
-    var count: Int { contents.exclusively { $0.count } }
+    var entries: [Entry] { contents.withLock { $0 } }
+    var count: Int { contents.withLock { $0.count } }
 }
 
 struct FaultServer: Sendable {
@@ -239,15 +239,15 @@ final class Peer: Sendable {
         var description: String { "\(during): errno \(number)" }
     }
 
-    private let state: Mutex<Int32>
+    private let state: Guarded<Int32>
 
-    var descriptor: Int32 { state.exclusively { $0 } }
+    var descriptor: Int32 { state.withLock { $0 } }
 
     /// A socket that is not connected. No call on it blocks for longer than `patience` seconds.
     init(patience: Int = 20, receiveBuffer: Int32? = nil, sendBuffer: Int32? = nil) throws {
         var address = martlet_address_ipv4(0x7f00_0001, 0)
         let descriptor = unsafe martlet_stream_socket(&address, false)
-        state = Mutex(descriptor)
+        state = Guarded(descriptor)
         guard descriptor >= 0 else { throw Errno(number: -descriptor, during: "socket") }
         if receiveBuffer != nil || sendBuffer != nil {
             _ = martlet_set_buffers(descriptor, receiveBuffer ?? 0, sendBuffer ?? 0)
@@ -330,7 +330,7 @@ final class Peer: Sendable {
     func finish() { _ = martlet_shutdown_write(descriptor) }
 
     func close() {
-        state.exclusively { descriptor in
+        state.withLock { descriptor in
             if descriptor >= 0 { _ = martlet_close(descriptor) }
             descriptor = -1
         }

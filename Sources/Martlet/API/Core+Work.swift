@@ -9,7 +9,7 @@ extension Core {
     /// - Throws: ``NetworkError/cancelled``.
     public nonisolated(nonsending) func sleep(for duration: Duration) async throws(NetworkError) {
         let until = deadline(within: duration)
-        guard isCurrent else { return try await isolation.sleep(self, until: until) }
+        guard isHome(#isolation) else { return try await isolation.sleep(self, until: until) }
         try await sleep(until: until)
     }
 
@@ -40,7 +40,7 @@ extension Core {
 
     /// Runs `body` on the core's thread.
     private func onCore<R: Sendable>(_ body: @Sendable () async throws -> R) async throws -> R {
-        if isCurrent { return try await body() }
+        if isHome(#isolation) { return try await body() }
         return try await withTaskExecutorPreference(taskExecutor) { try await unisolated(body) }
     }
 

@@ -28,7 +28,7 @@ public struct TCPConnection: Sendable {
     ///   ``NetworkError/idleTimeout``, ``NetworkError/closed`` after closing on this side.
     public nonisolated(nonsending) func receive(within timeout: Duration? = nil) async throws(NetworkError) -> Bytes? {
         let core = handle.core
-        guard core.isCurrent else { return try await core.isolation.receive(handle, within: timeout) }
+        guard core.isHome(#isolation) else { return try await core.isolation.receive(handle, within: timeout) }
         switch core.transport.takeReceived(handle.slot) {
         case .bytes(let bytes): return bytes
         case .finished: return nil
@@ -49,7 +49,7 @@ public struct TCPConnection: Sendable {
         within timeout: Duration? = nil, _ body: (RawSpan) -> Int
     ) async throws(NetworkError) -> Bool {
         let core = handle.core
-        guard core.isCurrent else {
+        guard core.isHome(#isolation) else {
             // `body` stays on the caller's side: it sees the bytes there, and the core hears what was consumed.
             guard let bytes = try await core.isolation.peek(handle, within: timeout) else { return false }
             let count = body(bytes.bytes)
@@ -75,7 +75,7 @@ public struct TCPConnection: Sendable {
     public nonisolated(nonsending) func send(_ bytes: Bytes, within timeout: Duration? = nil) async throws(NetworkError)
     {
         let core = handle.core
-        guard core.isCurrent else { return try await core.isolation.send(handle, bytes, within: timeout) }
+        guard core.isHome(#isolation) else { return try await core.isolation.send(handle, bytes, within: timeout) }
         let sent = try core.trySend(handle.slot, bytes)
         if sent == bytes.count { return }
         try await core.sendRest(handle.slot, bytes, from: sent, deadline: core.deadline(within: timeout))
@@ -100,7 +100,7 @@ public struct TCPConnection: Sendable {
         contentsOf runs: some Sequence<Bytes> & Sendable, within timeout: Duration? = nil
     ) async throws(NetworkError) {
         let core = handle.core
-        guard core.isCurrent else {
+        guard core.isHome(#isolation) else {
             return try await core.isolation.send(handle, contentsOf: Array(runs), within: timeout)
         }
         try await core.sendAll(handle.slot, Array(runs), deadline: core.deadline(within: timeout))
@@ -119,7 +119,7 @@ public struct TCPConnection: Sendable {
     ) async throws(NetworkError) -> Int {
         precondition((1...Int(SegmentPool.bufferCapacity)).contains(capacity), "send(upTo:) takes 1 … 16,384 bytes")
         let core = handle.core
-        guard core.isCurrent else {
+        guard core.isHome(#isolation) else {
             let bytes = Bytes(capacity: capacity, body)
             try await core.isolation.send(handle, bytes, within: timeout)
             return bytes.count
@@ -132,7 +132,7 @@ public struct TCPConnection: Sendable {
     /// - Throws: what ``send(_:within:)-(Bytes,_)`` throws.
     public nonisolated(nonsending) func flush(within timeout: Duration? = nil) async throws(NetworkError) {
         let core = handle.core
-        guard core.isCurrent else { return try await core.isolation.flush(handle, within: timeout) }
+        guard core.isHome(#isolation) else { return try await core.isolation.flush(handle, within: timeout) }
         try await core.flush(handle.slot, deadline: core.deadline(within: timeout))
     }
 
@@ -156,7 +156,7 @@ public struct TCPConnection: Sendable {
     ///   ``NetworkError/cancelled``, ``NetworkError/writeTimeout``.
     public nonisolated(nonsending) func close(within timeout: Duration? = nil) async throws(NetworkError) {
         let core = handle.core
-        guard core.isCurrent else { return try await core.isolation.close(handle, within: timeout) }
+        guard core.isHome(#isolation) else { return try await core.isolation.close(handle, within: timeout) }
         try await core.close(handle.slot, deadline: core.deadline(within: timeout))
     }
 

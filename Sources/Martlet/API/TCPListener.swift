@@ -29,7 +29,7 @@ public struct TCPListener: Sendable {
         -> TCPConnection?
     {
         let core = handle.core
-        guard core.isCurrent else { return try await core.isolation.accept(handle, within: timeout) }
+        guard core.isHome(#isolation) else { return try await core.isolation.accept(handle, within: timeout) }
         return try await core.accept(handle.slot, deadline: core.deadline(within: timeout))
     }
 

@@ -34,7 +34,7 @@ public struct UDPSocket: Sendable {
     public nonisolated(nonsending) func receive(within timeout: Duration? = nil) async throws(NetworkError) -> Datagram?
     {
         let core = handle.core
-        guard core.isCurrent else { return try await core.isolation.receive(handle, within: timeout) }
+        guard core.isHome(#isolation) else { return try await core.isolation.receive(handle, within: timeout) }
         return try await core.receiveDatagram(handle.slot, deadline: core.deadline(within: timeout))
     }
 

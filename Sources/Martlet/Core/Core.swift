@@ -62,6 +62,13 @@ internal import MartletStack
     /// Whether the caller runs on this core's thread.
     var isCurrent: Bool { unsafe martlet_current_core() == Unmanaged.passUnretained(self).toOpaque() }
 
+    /// Whether code isolated to `actor` may wait here: on this thread, and in no actor but the core's own.
+    ///
+    /// An actor of the program's may run on this thread by chance, and where it goes on after waiting is its own affair.
+    /// Its calls come to the core by a hop, as from another thread.
+    @inline(__always)
+    func isHome(_ actor: (any Actor)?) -> Bool { isCurrent && (actor == nil || actor === isolation) }
+
     /// Traps unless the caller runs on this core's thread.
     ///
     /// It is also what keeps a hop to the core where it is written. The optimiser of Swift 6.3 drops one that is followed by

@@ -1,7 +1,6 @@
 // How a check says what it expects, and how it waits: promises that other tasks keep, under one deadline for all of it.
 
 internal import Martlet
-internal import Synchronization
 
 func expect(
     _ condition: Bool, _ message: @autoclosure () -> String, file: String = #fileID, line: Int = #line
@@ -44,17 +43,17 @@ final class Promise<Value: Sendable>: Sendable {
         var next = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Guarded(State())
 
     /// Keeps the promise. Only the first call counts.
     func keep(_ value: Value) { resolve(.success(value)) }
 
     func fail(_ error: any Error) { resolve(.failure(error)) }
 
-    var isKept: Bool { state.exclusively { $0.result != nil } }
+    var isKept: Bool { state.withLock { $0.result != nil } }
 
     func resolve(_ result: Result<Value, any Error>) {
-        let waiting = state.exclusively { state in
+        let waiting = state.withLock { state in
             if state.result == nil { state.result = result }
             defer { state.waiting = [:] }
             return state.waiting
@@ -65,14 +64,14 @@ final class Promise<Value: Sendable>: Sendable {
     /// Waits for the value. A cancelled task waits no longer.
     var value: Value {
         get async throws {
-            let number = state.exclusively { state in
+            let number = state.withLock { state in
                 state.next += 1
                 return state.next
             }
             return try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { wait(as: number, $0, despiteCancellation: false) }
             } onCancel: {
-                let continuation = state.exclusively { $0.waiting.removeValue(forKey: number) }
+                let continuation = state.withLock { $0.waiting.removeValue(forKey: number) }
                 continuation?.resume(throwing: CancellationError())
             }
         }
@@ -87,7 +86,7 @@ final class Promise<Value: Sendable>: Sendable {
 
     private func wait(as number: Int, _ continuation: CheckedContinuation<Value, any Error>, despiteCancellation: Bool)
     {
-        let result = state.exclusively { state -> Result<Value, any Error>? in
+        let result = state.withLock { state -> Result<Value, any Error>? in
             if let result = state.result { return result }
             if !despiteCancellation, Task.isCancelled { return .failure(CancellationError()) }
             state.waiting[number] = continuation
@@ -103,13 +102,13 @@ extension Promise where Value == Void {
 
 /// A number that several tasks count.
 final class Count: Sendable {
-    private let state = Mutex((value: 0, largest: 0))
+    private let state = Guarded((value: 0, largest: 0))
 
-    var value: Int { state.exclusively { $0.value } }
-    var largest: Int { state.exclusively { $0.largest } }
+    var value: Int { state.withLock { $0.value } }
+    var largest: Int { state.withLock { $0.largest } }
 
     func add(_ amount: Int) {
-        state.exclusively { state in
+        state.withLock { state in
             state.value += amount
             state.largest = max(state.largest, state.value)
         }
@@ -117,7 +116,7 @@ final class Count: Sendable {
 
     /// Adds one, and returns the sum.
     func next() -> Int {
-        state.exclusively { state in
+        state.withLock { state in
             state.value += 1
             state.largest = max(state.largest, state.value)
             return state.value
@@ -127,11 +126,11 @@ final class Count: Sendable {
 
 /// What several tasks have collected.
 final class Collected<Element: Sendable>: Sendable {
-    private let elements = Mutex<[Element]>([])
+    private let elements = Guarded<[Element]>([])
 
-    var all: [Element] { elements.exclusively { $0 } }
+    var all: [Element] { elements.withLock { $0 } }
 
-    func append(_ element: Element) { elements.exclusively { $0.append(element) } }
+    func append(_ element: Element) { elements.withLock { $0.append(element) } }
 }
 
 /// Runs `body`, and throws if it has not ended after `patience`. A body that then still hangs is left behind.
