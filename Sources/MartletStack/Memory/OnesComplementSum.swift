@@ -31,7 +31,7 @@ struct WideSum: BitwiseCopyable {
     @inlinable
     var folded: UInt16 {
         let lowHalves = words &- highHalves &<< 32
-        // Each line adds the upper half to the lower: two 33-bit numbers, 34 bits, 18 bits, 17 bits, 16 bits.
+        // Upper halves are added to lower ones: at most 34 bits remain, then 0x2_0001, 0x1_0000, 0xFFFF.
         var sum = (lowHalves & 0xFFFF_FFFF) &+ (lowHalves &>> 32)
         sum &+= (highHalves & 0xFFFF_FFFF) &+ (highHalves &>> 32)
         sum = (sum & 0xFFFF) &+ (sum &>> 16 & 0xFFFF) &+ (sum &>> 32)

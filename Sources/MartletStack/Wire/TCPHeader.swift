@@ -11,7 +11,7 @@
 //  20 │                  options, 0 … 40 bytes …                      │
 //     └───────────────────────────────┴───────────────────────────────┘
 //
-// Hold RFC 9293 §3.1 beside it; for AE, RFC 7560 and the registry that it made. Must not know what a segment means.
+// Hold RFC 9293 §3.1 beside it, RFC 3168 and 9768 for the ECN flags. Must not know what a segment means.
 
 /// The control bits of a TCP header.
 @usableFromInline
@@ -37,7 +37,7 @@ struct TCPFlags: OptionSet, BitwiseCopyable, Hashable, Sendable {
     @inlinable static var ece: TCPFlags { TCPFlags(rawValue: 64) }
     /// Congestion window reduced (RFC 3168).
     @inlinable static var cwr: TCPFlags { TCPFlags(rawValue: 128) }
-    /// Accurate ECN, once the nonce sum.
+    /// Accurate ECN (RFC 9768); once the nonce sum.
     @inlinable static var ae: TCPFlags { TCPFlags(rawValue: 256) }
 }
 
