@@ -123,7 +123,7 @@ import Testing
         let segment = try #require(Segment(bytes: Array(bytes.prefix(32))))
         let options = TCPOptions(parsing: bytes.raw.extracting(20..<32))
         #expect(segment.options == options)
-        #expect(options.hasTimestamps && options.timestampValue == 0x1122_3344 && options.timestampEcho == 0x5566_7788)
+        #expect(options.hasTimestamps && options.timestampValue == 0x0402_080A && options.timestampEcho == 0x1122_3344)
         #expect(segment.payloadOffset == 32 && segment.payloadLength == 0)
     }
 
