@@ -63,10 +63,58 @@ extension Array where Element == UInt8 {
     }
 }
 
-extension TCPHeader {
+// Macros of the test library take no spans.
+
+extension ARPPacket {
+    init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
+}
+
+extension EthernetHeader {
+    init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
+}
+
+extension ICMPv4Message {
+    init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
+}
+
+extension ICMPv6Message {
+    init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
+}
+
+extension IPv4Header {
+    init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
+}
+
+extension IPv6Header {
+    init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
+}
+
+extension NDPMessage {
     init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
 }
 
 extension Segment {
     init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
+}
+
+extension TCPHeader {
+    init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
+}
+
+extension UDPHeader {
+    init?(bytes: [UInt8]) { self.init(parsing: bytes.raw) }
+}
+
+extension IPv4Header {
+    func isIntact(bytes: [UInt8]) -> Bool { isIntact(bytes.raw) }
+}
+
+extension ICMPv4Message {
+    static func isIntact(bytes: [UInt8]) -> Bool { isIntact(bytes.raw) }
+}
+
+extension ICMPv6Message {
+    static func isIntact(bytes: [UInt8], source: IPv6Address, destination: IPv6Address) -> Bool {
+        isIntact(bytes.raw, source: source, destination: destination)
+    }
 }
