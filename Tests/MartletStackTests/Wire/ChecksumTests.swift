@@ -64,6 +64,23 @@ import Testing
         }
     }
 
+    @Test func `Sums of halves of any size fold to their remainder`() {
+        let extremes: [UInt64] = [
+            0, 1, 0xFFFF, 0x1_0000, 0xFFFF_FFFF, 0x1_0000_0000, 0x1_FFFF_FFFF, 0xFFFF_FFFF_0000, 0x8000_0000_8000_8000,
+            .max - 1, .max,
+        ]
+        for lowHalves in extremes {
+            for highHalves in extremes {
+                var sum = WideSum()
+                sum.words = lowHalves &+ highHalves << 32
+                sum.highHalves = highHalves
+                let folded = UInt64(sum.folded)
+                #expect(folded % 0xFFFF == (lowHalves % 0xFFFF + highHalves % 0xFFFF) % 0xFFFF)
+                #expect((folded == 0) == (lowHalves == 0 && highHalves == 0))
+            }
+        }
+    }
+
     @Test func `A sum is zero only if every byte is`() {
         for length in 1...40 {
             for index in 0..<length {

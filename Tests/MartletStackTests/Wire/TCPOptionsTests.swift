@@ -276,7 +276,7 @@ extension TCPOptions: Equatable {
         }
         #expect(most.length == 40)
         #expect(most.sackCapacity == 0)
-        for cookie: UInt8 in [0, 8, 16] {
+        for cookie: UInt8 in [0, 4, 6, 8, 10, 12, 14, 16] {
             var options = TCPOptions { $0.fastOpenLength = cookie }
             options.sackCount = UInt8(options.sackCapacity)
             #expect(options.length <= 40 && (options.sackCount == 4 || options.length + 8 > 40))
