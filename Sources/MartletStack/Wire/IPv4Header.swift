@@ -88,9 +88,10 @@ struct IPv4Header: BitwiseCopyable, Hashable, Sendable {
 
     /// Writes the 20 bytes before the options, with the checksum field as it is.
     ///
-    /// - Precondition: `bytes` has 20 bytes or more.
+    /// - Precondition: `bytes` has 20 bytes or more; `headerLength` is a multiple of 4 in 20 ... 60.
     @inlinable
     func write(to bytes: inout MutableRawSpan) {
+        precondition(headerLength >= 20 && headerLength <= 60 && headerLength & 3 == 0, "no header is so long")
         bytes.store(firstWord, at: 0)
         bytes.store(fragmentWord, at: 4)
         bytes.store(timeToLive, at: 8)

@@ -58,7 +58,7 @@ struct TCPOptions: BitwiseCopyable, Sendable {
     static var timestampsPrefix: UInt32 { 0x0101_080A }
 
     /// Reads the options that nearly every segment of an established connection has: the timestamps, aligned, alone.
-    /// `nil` if `bytes` is anything else.
+    /// `nil` if `bytes` is anything else, which one comparison says.
     @inlinable
     init?(timestampsOnly bytes: RawSpan) {
         guard bytes.byteCount == 12, bytes.uint32(at: 0) == TCPOptions.timestampsPrefix else { return nil }

@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct LinkHeaderTests {
     static let untagged = [UInt8](hex: "ffffffffffff 021bab00ff09 86dd")
-    static let tagged = [UInt8](hex: "ffffffffffff 021bab00ff09 8100 e123 0800")
+    static let tagged = [UInt8](hex: "ffffffffffff 021bab00ff09 8100 f123 0800")
     static let reply = [UInt8](hex: "0001 0800 06 04 0002 021bab00ff09 c0000201 02aabbccddee c63364ff")
 
     // MARK: Ethernet
@@ -21,7 +21,7 @@ import Testing
 
     @Test func `One VLAN tag is read, and a second one is not`() throws {
         let header = try #require(EthernetHeader(bytes: Self.tagged))
-        #expect(header.isTagged && header.tagControl == 0xE123 && header.vlan == 0x123)
+        #expect(header.isTagged && header.tagControl == 0xF123 && header.vlan == 0x123)
         #expect(header.etherType == .ipv4 && header.length == 18)
         let twice = try #require(
             EthernetHeader(bytes: Self.tagged.dropLast(2) + [UInt8](hex: "8100 0002 0800")))
