@@ -35,6 +35,12 @@ import Testing
             return table.receive(fragment, of: key, bytes: unsafe bytes.span.bytes, at: now)
         }
 
+        /// A datagram of two fragments.
+        mutating func sendBoth(_ byteCount: Int, key: FragmentKey = ReassemblyTests.v4) -> ReassemblyOutcome {
+            _ = send(0..<8, key: key)
+            return send(8..<byteCount, more: false, key: key)
+        }
+
         /// Reads a whole datagram, gives it back, and says whether each byte is in its place.
         mutating func isRight(_ outcome: ReassemblyOutcome, byteCount: Int, nextHeader: UInt8 = 17) -> Bool {
             guard case .complete(let datagram) = outcome else { return false }
@@ -88,10 +94,13 @@ import Testing
         }
     }
 
-    @Test func `A single fragment that is first and last is a datagram`() {
+    @Test func `A fragment that is first and last is whole, and leaves others with its key alone`() {
         var fixture = Fixture()
-        let outcome = fixture.send(0..<1, more: false, key: Self.v6)
-        let isRight = fixture.isRight(outcome, byteCount: 1)
+        expect(fixture.send(0..<1, more: false, key: Self.v6), is: .atomic)
+        fixture.expectEmpty()
+        expect(fixture.send(0..<16, key: Self.v6), is: .kept)
+        expect(fixture.send(0..<1480, more: false, key: Self.v6), is: .atomic)
+        let isRight = fixture.isRight(fixture.send(16..<20, more: false, key: Self.v6), byteCount: 20)
         #expect(isRight)
         fixture.expectEmpty()
     }
@@ -126,8 +135,8 @@ import Testing
 
     @Test func `Two whole datagrams can be held while others come`() {
         var fixture = Fixture(datagrams: 3)
-        guard case .complete(let first) = fixture.send(0..<80, more: false, key: Self.key(1)),
-            case .complete(let second) = fixture.send(0..<90, more: false, key: Self.key(1))
+        guard case .complete(let first) = fixture.sendBoth(80, key: Self.key(1)),
+            case .complete(let second) = fixture.sendBoth(90, key: Self.key(1))
         else {
             Issue.record("not whole")
             return
@@ -149,7 +158,7 @@ import Testing
     @Test func `Giving back twice traps`() async {
         await #expect(processExitsWith: .failure) {
             var fixture = ReassemblyTests.Fixture()
-            guard case .complete(let datagram) = fixture.send(0..<80, more: false) else { return }
+            guard case .complete(let datagram) = fixture.sendBoth(80) else { return }
             fixture.table.release(datagram)
             fixture.table.release(datagram)
         }
@@ -181,7 +190,7 @@ import Testing
     }
 
     @Test func `Fragments beyond the end, and two different ends, discard the datagram`() {
-        for wrong in [(40..<48, true), (40..<48, false), (0..<8, false), (24..<32, false), (32..<48, false)] {
+        for wrong in [(40..<48, true), (40..<48, false), (24..<32, false), (32..<48, false)] {
             var fixture = Fixture()
             expect(fixture.send(32..<40, more: false), is: .kept)
             expect(fixture.send(wrong.0, more: wrong.1), is: .dropped(.overlap), "\(wrong)")
@@ -333,7 +342,7 @@ import Testing
                     break
                 }
             }
-            let isRight = fixture.isRight(last, byteCount: count)
+            let isRight = whole.count == 1 || fixture.isRight(last, byteCount: count)
             guard isRight else {
                 Issue.record("seed \(seed), round \(round): \(count) bytes in \(pieces)")
                 return
@@ -347,12 +356,17 @@ import Testing
         var random = SeededGenerator(seed: seed)
         var fixture = Fixture(datagrams: 4, byteCount: 1 << 17, fragments: 5)
         for step in 0..<10_000 {
-            let start = Int.random(in: 0..<12, using: &random) * 8
+            let start = Int.random(in: 0..<5, using: &random) * 8
             let place = Int.random(in: 0..<40, using: &random) == 0 ? start + 60_000 : start
-            let count = Int.random(in: 0..<5, using: &random) * 8 + (Int.random(in: 0..<8, using: &random) == 0 ? 3 : 0)
+            let count = Int.random(in: 0..<4, using: &random) * 8 + (Int.random(in: 0..<8, using: &random) == 0 ? 3 : 0)
             var key = Self.key(Int.random(in: 0..<7, using: &random))
             if Bool.random(using: &random) { key.source = Self.v4.source }
-            let outcome = fixture.send(place..<place + count, more: .random(using: &random), key: key, next: 99)
+            // Mostly what a host would send, or nothing would ever be whole.
+            let isFair = Int.random(in: 0..<8, using: &random) > 0
+            let third = Int.random(in: 0..<3, using: &random)
+            let range = isFair ? third * 16..<third * 16 + 16 : place..<place + count
+            let hasMore = isFair ? third < 2 : Bool.random(using: &random)
+            let outcome = fixture.send(range, more: hasMore, key: key, next: 99)
             if case .complete(let datagram) = outcome {
                 let isRight = fixture.isRight(outcome, byteCount: datagram.byteCount, nextHeader: 99)
                 guard isRight else {
@@ -360,7 +374,7 @@ import Testing
                     return
                 }
             }
-            if Int.random(in: 0..<100, using: &random) == 0 { _ = fixture.timeouts(after: .seconds(9)) }
+            if Int.random(in: 0..<20, using: &random) == 0 { _ = fixture.timeouts(after: .seconds(20)) }
             let (datagrams, bytes) = (fixture.table.count, fixture.table.bytesTaken)
             guard datagrams <= 4, bytes <= 1 << 17 else {
                 Issue.record("seed \(seed), step \(step): \(datagrams) datagrams, \(bytes) bytes")
@@ -370,6 +384,6 @@ import Testing
         _ = fixture.timeouts(after: .seconds(100))
         fixture.expectEmpty("seed \(seed)")
         let completed = fixture.table.completed
-        #expect(completed > 100, "seed \(seed): nothing was tested")
+        #expect(completed > 20, "seed \(seed): nothing was tested")
     }
 }
