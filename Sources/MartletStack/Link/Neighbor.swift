@@ -1,0 +1,104 @@
+// What is known of one neighbor, what the table says about it, and the numbers of RFC 4861 §10.
+//
+//                      solicited answer
+//     INCOMPLETE ───────────────────────▶ REACHABLE ◀────────────────┐
+//         │    └── unsolicited answer ─┐      │ ReachableTime passes │ answer, or
+//         │ 3 tries                    ▼      ▼                      │ progress of TCP
+//         ▼                            STALE ──▶ DELAY ──▶ PROBE ────┘
+//     forgotten  ◀───────────────────  sent to    5 s      │ 3 tries
+//                └─────────────────────────────────────────┘
+//
+// ARP uses the same machine: a request is a solicitation, a reply that we wait for is a solicited advertisement.
+
+/// The 48 bits of an Ethernet address, the first octet most significant.
+typealias LinkAddress = UInt64
+
+/// Names an entry of ``Neighbors`` as long as it is the same neighbor's. A TCB may keep it.
+struct Neighbor: BitwiseCopyable, Hashable {
+    let slot: UInt32
+    let generation: UInt32
+}
+
+/// RFC 4861 §7.3.2.
+enum NeighborState: UInt8, BitwiseCopyable {
+    case incomplete, reachable, stale, delay, probe
+}
+
+/// What became of a frame that is to go to a neighbor.
+enum NeighborOutcome: BitwiseCopyable, Equatable {
+    /// The caller sends it, to this address.
+    case ready(LinkAddress, Neighbor)
+    /// The table keeps it. If `solicit` is true the caller sends the first solicitation now.
+    case queued(solicit: Bool)
+    /// It was given back to its pool.
+    case dropped(NeighborDrop)
+}
+
+enum NeighborDrop: BitwiseCopyable {
+    /// All entries are in use for neighbors that matter more.
+    case tableFull
+    /// As many frames as may are pending already.
+    case pendingFull
+}
+
+/// What the caller sends, or is told, because time has passed.
+enum NeighborAction: BitwiseCopyable, Equatable {
+    /// A solicitation to the solicited-node multicast address, or an ARP request to everybody.
+    case solicitMulticast(IPAddress, interface: UInt8)
+    /// A solicitation, or an ARP request, to the neighbor alone.
+    case solicitUnicast(IPAddress, interface: UInt8, to: LinkAddress)
+    /// Nobody answered. The frames that waited were dropped.
+    case unreachable(IPAddress, interface: UInt8, dropped: Int)
+}
+
+/// What a received message has changed.
+enum NeighborUpdate: BitwiseCopyable {
+    /// Nothing: there was no entry, or the message must not change it.
+    case ignored
+    case created
+    case updated
+    /// The neighbor was a router and says that it is not one any more: its routes are to go (RFC 4861 §7.2.5).
+    case noLongerRouter
+}
+
+/// RFC 4861 §10: times and tries.
+struct NeighborTimes: BitwiseCopyable {
+    /// BaseReachableTime. A router's advertisement may set it.
+    var baseReachableTime: Duration = .seconds(30)
+    /// RetransTimer.
+    var retransTimer: Duration = .seconds(1)
+    var delayFirstProbeTime: Duration = .seconds(5)
+    var maxMulticastSolicit: UInt8 = 3
+    var maxUnicastSolicit: UInt8 = 3
+    /// How long one drawing of ReachableTime is used (§6.3.4: "a few hours").
+    var redrawTime: Duration = .seconds(2 * 3600)
+}
+
+struct NeighborLimits: BitwiseCopyable {
+    /// Neighbors of all interfaces. A quarter of them may be INCOMPLETE.
+    var entries = 256
+    /// Frames waiting for one neighbor; beyond, the oldest is dropped (RFC 4861 §7.2.2).
+    var framesPerNeighbor = 3
+    /// Frames waiting for any neighbor, or resolved and not yet taken.
+    var frames = 128
+}
+
+struct NeighborCounters: BitwiseCopyable {
+    var tableFull: UInt64 = 0
+    var pendingFull: UInt64 = 0
+    /// Frames dropped because newer ones for the same neighbor wait.
+    var displacedFrames: UInt64 = 0
+    /// Frames dropped because nobody answered.
+    var unreachableFrames: UInt64 = 0
+    /// Frames dropped with an entry that was evicted or removed.
+    var evictedFrames: UInt64 = 0
+    var evictedStale: UInt64 = 0
+    var evictedIncomplete: UInt64 = 0
+    var evictedReachable: UInt64 = 0
+    /// Neighbors that did not answer.
+    var unreachable: UInt64 = 0
+    /// Messages with a link address that nobody can have: zero, or of a group.
+    var badLinkAddress: UInt64 = 0
+    /// Messages from neighbors that there was no room for.
+    var notCreated: UInt64 = 0
+}
