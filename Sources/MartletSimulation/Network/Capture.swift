@@ -15,14 +15,6 @@ public import MartletStack
 /// Write it out after a failure, and look at the run with tshark or Wireshark. Frames beyond ``byteLimit`` are counted in
 /// ``omittedCount`` and left out.
 public struct Capture: Sendable {
-    /// What the frames of an interface begin with (the registry of link-layer header types).
-    public enum LinkType: UInt16, Sendable {
-        /// LINKTYPE_ETHERNET.
-        case ethernet = 1
-        /// LINKTYPE_RAW: an IPv4 or IPv6 header.
-        case ip = 101
-    }
-
     /// Which way a frame went, as seen from its interface.
     public enum Direction: UInt32, Sendable {
         case unknown = 0
@@ -58,9 +50,9 @@ public struct Capture: Sendable {
     }
 
     /// Describes another interface, and gives its number: 0 for the first, and so on.
-    public mutating func addInterface(_ name: String, linkType: LinkType) -> Int {
+    public mutating func addInterface(_ name: String, framing: Framing) -> Int {
         var block = Block(type: 1)
-        block.append(linkType.rawValue)
+        block.append(framing == .ethernet ? 1 : 101 as UInt16)  // LINKTYPE_ETHERNET, LINKTYPE_RAW
         block.append(0 as UInt16)  // reserved
         block.append(0 as UInt32)  // snapshot length: no limit
         block.appendOption(2, Array(name.utf8))  // if_name

@@ -30,7 +30,7 @@ struct VirtualLink {
 
     private var isInBadState = false
     /// When the last bit of the last frame has been sent.
-    private var free = Instant.zero
+    private var free = Instant(nanoseconds: .min)
     private var waiting: [(start: Instant, bytes: Int)] = []
     /// The first in `waiting` that has not begun; those before it are removed when they are many.
     private var firstWaiting = 0

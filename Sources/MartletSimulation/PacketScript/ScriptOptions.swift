@@ -98,16 +98,18 @@ extension PacketScript.OptionPattern: CustomStringConvertible {
 
 // MARK: - Reading
 
-/// Reads the options of a segment, with their brackets, if there are any.
-enum OptionPatternReader {
-    static func read(
-        from scanner: inout ScriptScanner, isExpected: Bool
-    ) throws(PacketScript.SyntaxError) -> PacketScript.OptionPattern {
-        guard scanner.take("<") else { return .exactly([]) }
+extension PacketScript.OptionPattern {
+    /// Reads the options with their brackets, if there are any.
+    init(from scanner: inout ScriptScanner, isExpected: Bool) throws(PacketScript.SyntaxError) {
+        guard scanner.take("<") else {
+            self = .exactly([])
+            return
+        }
         let start = scanner.here
         if isExpected && scanner.take("...") {
             try scanner.expect(">")
-            return .any
+            self = .any
+            return
         }
         var options: [PacketScript.Option] = []
         var byteCount = 0
@@ -125,7 +127,7 @@ enum OptionPatternReader {
             throw scanner.failure(
                 at: start, expecting: "options that fill a multiple of four bytes, not \(byteCount): add nop or eol")
         }
-        return .exactly(options)
+        self = .exactly(options)
     }
 }
 

@@ -137,7 +137,7 @@ extension PacketScript.Segment {
         // `*` is the same as nothing, for those who like to see that a window is there.
         if scanner.takeWord("win"), !(isExpected && scanner.take("*")) { window = try scanner.number("a window") }
         if scanner.takeWord("urg") { urgent = try scanner.number("an urgent pointer") }
-        options = try OptionPatternReader.read(from: &scanner, isExpected: isExpected)
+        options = try PacketScript.OptionPattern(from: &scanner, isExpected: isExpected)
         // What cannot be read is what is wrong, before what is missing.
         if !scanner.isAtEnd { throw scanner.failure(expecting: "the end of the line") }
         if flags.contains(.ack) != (acknowledgment != nil) {

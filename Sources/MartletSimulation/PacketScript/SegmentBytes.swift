@@ -11,7 +11,7 @@ public enum SegmentBytes {
     public struct Endpoint: Hashable, Sendable {
         public var address: IPAddress
         public var port: UInt16
-        /// What a script calls 0.
+        /// What a script calls 0. A stack chooses its own: take it from the ``SegmentOnWire/absolute`` of its SYN.
         public var initialSequence: UInt32
 
         /// An end of a connection.

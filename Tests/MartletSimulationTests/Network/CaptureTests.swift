@@ -34,8 +34,8 @@ import Testing
 
     @Test func `Interfaces say their names, types and nanoseconds`() throws {
         var capture = Capture()
-        #expect(capture.addInterface("eth0", linkType: .ethernet) == 0)
-        #expect(capture.addInterface("a", linkType: .ip) == 1)
+        #expect(capture.addInterface("eth0", framing: .ethernet) == 0)
+        #expect(capture.addInterface("a", framing: .ip) == 1)
         let blocks = try Self.blocks(capture.bytes)
         try #require(blocks.count == 3)
         #expect(
@@ -48,7 +48,7 @@ import Testing
 
     @Test func `A frame without comment and direction has no options`() throws {
         var capture = Capture()
-        let interface = capture.addInterface("a", linkType: .ip)
+        let interface = capture.addInterface("a", framing: .ip)
         capture.append([1, 2, 3, 4, 5], at: Instant(nanoseconds: 0x1_0000_0002), interface: interface)
         let block = try #require(try Self.blocks(capture.bytes).last)
         #expect(
@@ -61,8 +61,8 @@ import Testing
     @Test(arguments: [(Capture.Direction.inbound, UInt8(1)), (.outbound, 2)])
     func `A comment and a direction are options behind the frame`(direction: Capture.Direction, flag: UInt8) throws {
         var capture = Capture()
-        _ = capture.addInterface("a", linkType: .ip)
-        let second = capture.addInterface("b", linkType: .ip)
+        _ = capture.addInterface("a", framing: .ip)
+        let second = capture.addInterface("b", framing: .ip)
         capture.append(
             [7, 7, 7, 7], at: .zero, interface: second, direction: direction,
             comment: VirtualNetwork.Drop.queue.rawValue)
@@ -77,7 +77,7 @@ import Testing
     @Test(arguments: 0..<9)
     func `Frames and comments of any length keep blocks a multiple of four`(length: Int) throws {
         var capture = Capture()
-        _ = capture.addInterface(String(repeating: "x", count: length), linkType: .ip)
+        _ = capture.addInterface(String(repeating: "x", count: length), framing: .ip)
         let frame = [UInt8](repeating: 0xEE, count: length)
         for comment in 0..<5 {
             capture.append(frame, at: .zero, interface: 0, comment: String(repeating: "c", count: comment))
@@ -89,7 +89,7 @@ import Testing
 
     @Test func `A comment too long is cut before the character that does not fit`() throws {
         var capture = Capture()
-        _ = capture.addInterface("a", linkType: .ip)
+        _ = capture.addInterface("a", framing: .ip)
         capture.append([], at: .zero, interface: 0, comment: "a" + String(repeating: "é", count: 40_000))
         let block = try #require(try Self.blocks(capture.bytes).last)
         let length = Int(Self.number(block[30..<32]))
@@ -102,7 +102,7 @@ import Testing
 
     @Test func `Instants before the origin are written as the origin, and late ones whole`() throws {
         var capture = Capture()
-        _ = capture.addInterface("a", linkType: .ip)
+        _ = capture.addInterface("a", framing: .ip)
         for instant in [Instant(nanoseconds: -5), .distantFuture] { capture.append([], at: instant, interface: 0) }
         let blocks = try Self.blocks(capture.bytes)
         #expect(blocks[2][12..<20] == [0, 0, 0, 0, 0, 0, 0, 0])
@@ -111,7 +111,7 @@ import Testing
 
     @Test func `Beyond its limit a capture counts what it leaves out`() throws {
         var capture = Capture(byteLimit: 400)
-        _ = capture.addInterface("a", linkType: .ip)
+        _ = capture.addInterface("a", framing: .ip)
         for _ in 0..<20 { capture.append([UInt8](repeating: 0, count: 60), at: .zero, interface: 0) }
         #expect(capture.bytes.count <= 400)
         #expect(capture.frameCount == 3)
@@ -135,7 +135,7 @@ import Testing
         let path = OtherPrograms.temporaryPath("capture")
         defer { unsafe unlink(path) }
         var capture = Capture()
-        _ = capture.addInterface("a", linkType: .ip)
+        _ = capture.addInterface("a", framing: .ip)
         capture.append([UInt8](repeating: 3, count: 100_000), at: .zero, interface: 0)
         try capture.write(toFile: path)
         #expect(OtherPrograms.contents(of: path) == capture.bytes)
@@ -148,8 +148,8 @@ import Testing
         let path = OtherPrograms.temporaryPath("tshark")
         defer { unsafe unlink(path) }
         var capture = Capture()
-        let one = capture.addInterface("left", linkType: .ethernet)
-        let other = capture.addInterface("right", linkType: .ip)
+        let one = capture.addInterface("left", framing: .ethernet)
+        let other = capture.addInterface("right", framing: .ip)
         let packet = CongestionTests.ipv4(typeOfService: 2)
         capture.append(
             CongestionTests.ethernetHeader + [8, 0] + packet, at: Instant(nanoseconds: 1_000_000_007), interface: one,

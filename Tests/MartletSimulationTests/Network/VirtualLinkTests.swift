@@ -58,6 +58,15 @@ import Testing
             network.send(Self.frame(4, length: 125), from: 0, to: 1, at: Self.at(50_000)) == .arrives(Self.at(61_000)))
     }
 
+    @Test func `A clock may begin before its origin`() {
+        var network = VirtualNetwork(seed: 1, now: Self.at(-5000))
+        for _ in 0..<2 { _ = network.addNode() }
+        network.connect(0, 1, conditions: LinkConditions(latency: .nanoseconds(7), bandwidth: 8_000_000_000))
+        #expect(network.send([0], from: 0, to: 1, at: Self.at(-5000)) == .arrives(Self.at(-4992)))
+        #expect(network.send([0], from: 0, to: 1, at: Self.at(-5000)) == .arrives(Self.at(-4991)))
+        #expect(network.deliveries(until: Self.at(-4991)).count == 2)
+    }
+
     @Test func `The time of the bits is rounded up`() {
         var network = Self.pair(LinkConditions(latency: .zero, bandwidth: 3_000_000_000))
         #expect(network.send([0], from: 0, to: 1, at: .zero) == .arrives(Self.at(3)))

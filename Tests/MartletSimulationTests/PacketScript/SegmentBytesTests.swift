@@ -246,7 +246,7 @@ extension SegmentBytesTests {
     func `tshark finds nothing wrong in what is built here, and sees the same numbers`(seed: UInt64) throws {
         var generator = ScriptGenerator(seed: seed)
         var capture = Capture()
-        let interface = capture.addInterface("a", linkType: .ip)
+        let interface = capture.addInterface("a", framing: .ip)
         var expected: [String] = []
         for index in 0..<40 {
             let flow = Self.flow(isIPv4: index % 2 == 0)
