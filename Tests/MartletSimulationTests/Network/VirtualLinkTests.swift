@@ -237,6 +237,27 @@ import Testing
         #expect(counters.reordered == 0)
     }
 
+    @Test func `A duplicate with a jitter of its own never precedes its frame, and is not counted as reordered`() {
+        var conditions = LinkConditions(latency: .microseconds(10))
+        conditions.duplication = 0.5
+        conditions.jitter = .microseconds(5)
+        conditions.jitterReorders = true
+        var network = Self.pair(conditions, seed: 4)
+        for number in 0..<500 { network.send(Self.frame(number), from: 0, to: 1, at: Self.at(Int64(number) * 1000)) }
+        var seen: Set<Int> = []
+        var furthest = -1
+        var reordered = 0
+        var lateDuplicates = 0
+        for number in Self.drain(&network).map({ Self.number($0.frame) }) {
+            let isDuplicate = !seen.insert(number).inserted
+            if number < furthest && !isDuplicate { reordered += 1 }
+            if number < furthest && isDuplicate { lateDuplicates += 1 }
+            furthest = max(furthest, number)
+        }
+        #expect(lateDuplicates > 10)
+        #expect(network.counters(from: 0, to: 1).reordered == reordered)
+    }
+
     @Test func `Corruption turns over exactly one bit, any of them`() {
         var conditions = LinkConditions.perfect
         conditions.corruption = 0.5

@@ -136,6 +136,7 @@ import Testing
             (.reservedBits, { $0[6] = 0x80 }), (.reservedBits, { $0[32] |= 1 }), (.dataOffset, { $0[32] = 0x40 }),
             (.dataOffset, { $0[32] = 0xF0 }), (.options, { $0[41] = 3 }), (.options, { $0[41] = 0 }),
             (.options, { $0[41] = 1 }), (.options, { $0[41] = 255 }), (.options, { $0[44] = 0 }),
+            (.options, { $0[45] = 0 }),
             (.options, { $0[46] = 3 }),
             (.options, { $0[46] = 5 }), (.options, { $0[47] = 3 }),
             (
