@@ -57,6 +57,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(name: "MartletStackTests", dependencies: ["MartletStack"], swiftSettings: strict),
+        .testTarget(
+            name: "MartletSimulationTests", dependencies: ["MartletSimulation", "MartletStack"], swiftSettings: strict),
         .testTarget(name: "MartletToolTests", dependencies: ["MartletTool", "Martlet"], swiftSettings: strict),
         .testTarget(
             name: "MartletTests", dependencies: ["Martlet", "MartletStack", "MartletSimulation", "CMartlet"],
