@@ -162,6 +162,17 @@ extension CongestionController {
         #expect(other.cwnd == 10_000 && other.ssthresh == .max)
     }
 
+    @Test func `Larger segments leave room for one in the window, and for two in ssthresh`() {
+        var reno = NewReno()
+        reno.established(mss: 100)
+        #expect(reno.lose() == 500)
+        reno.recoveryEnded(at: .zero)
+        reno.mssChanged(to: 9_000)
+        #expect(reno.cwnd == 9_000 && reno.ssthresh == 18_000)
+        reno.idleRestarted(at: .zero)
+        #expect(reno.cwnd == 9_000)
+    }
+
     @Test func `A queue that builds up ends the first slow start`() {
         var reno = established()
         for round in 0..<20 as Range<UInt32> {

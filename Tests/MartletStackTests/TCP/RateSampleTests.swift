@@ -44,6 +44,19 @@ import Testing
         #expect((79_000...81_000).contains(spread.rate))
     }
 
+    @Test func `ACKs that were held back do not make the path look faster than it was sent to`() {
+        var rate = DeliveryRate(now: at(0))
+        let first = rate.sent(pipe: 0, at: at(0))
+        let other = rate.sent(pipe: 1_000, at: at(0))
+        rate.delivered(first, bytes: 1_000, at: at(30_000))
+        _ = rate.sample(minRTT: 10_000)
+        // Sent 30 ms after `first`, and delivered 10 ms after it.
+        let second = rate.sent(pipe: 1_000, at: at(30_000))
+        rate.delivered(other, bytes: 1_000, at: at(40_000))
+        rate.delivered(second, bytes: 1_000, at: at(40_000))
+        #expect((66_000...67_000).contains(rate.sample(minRTT: 10_000).rate))
+    }
+
     @Test func `A pause before sending is not held against the path`() {
         var rate = DeliveryRate(now: at(0))
         let record = rate.sent(pipe: 0, at: at(5_000_000))
