@@ -1,0 +1,179 @@
+// The algorithm of a connection, chosen when it opens: the one place that switches.
+
+/// One of the algorithms, with its state.
+enum CongestionControl: BitwiseCopyable, Sendable {
+    case newReno(NewReno)
+    case cubic(CUBIC)
+    case bbr(BBR)
+
+    init(_ algorithm: CongestionAlgorithm) {
+        switch algorithm {
+        case .newReno: self = .newReno(NewReno())
+        case .cubic: self = .cubic(CUBIC())
+        case .bbr: self = .bbr(BBR())
+        }
+    }
+
+    /// Whether PRR paces a recovery. If not, `cwnd` itself is what may be in the pipe, then as always.
+    var usesPRR: Bool {
+        if case .bbr = self { return false }
+        return true
+    }
+}
+
+extension CongestionControl: CongestionController {
+    var cwnd: UInt32 {
+        switch self {
+        case .newReno(let control): control.cwnd
+        case .cubic(let control): control.cwnd
+        case .bbr(let control): control.cwnd
+        }
+    }
+
+    var ssthresh: UInt32 {
+        switch self {
+        case .newReno(let control): control.ssthresh
+        case .cubic(let control): control.ssthresh
+        case .bbr(let control): control.ssthresh
+        }
+    }
+
+    var pacingRate: UInt64 {
+        switch self {
+        case .newReno(let control): control.pacingRate
+        case .cubic(let control): control.pacingRate
+        case .bbr(let control): control.pacingRate
+        }
+    }
+
+    mutating func established(mss: UInt32, initialWindow: UInt32, smoothedRTT: UInt32, at now: Instant, random: UInt64)
+    {
+        switch self {
+        case .newReno(var control):
+            control.established(
+                mss: mss, initialWindow: initialWindow, smoothedRTT: smoothedRTT, at: now, random: random)
+            self = .newReno(control)
+        case .cubic(var control):
+            control.established(
+                mss: mss, initialWindow: initialWindow, smoothedRTT: smoothedRTT, at: now, random: random)
+            self = .cubic(control)
+        case .bbr(var control):
+            control.established(
+                mss: mss, initialWindow: initialWindow, smoothedRTT: smoothedRTT, at: now, random: random)
+            self = .bbr(control)
+        }
+    }
+
+    mutating func mssChanged(to mss: UInt32) {
+        switch self {
+        case .newReno(var control):
+            control.mssChanged(to: mss)
+            self = .newReno(control)
+        case .cubic(var control):
+            control.mssChanged(to: mss)
+            self = .cubic(control)
+        case .bbr(var control):
+            control.mssChanged(to: mss)
+            self = .bbr(control)
+        }
+    }
+
+    mutating func sent(_ bytes: UInt32, pipe: UInt32, at now: Instant) {
+        switch self {
+        case .newReno:
+            break
+        case .cubic(var control):
+            control.sent(bytes, pipe: pipe, at: now)
+            self = .cubic(control)
+        case .bbr(var control):
+            control.sent(bytes, pipe: pipe, at: now)
+            self = .bbr(control)
+        }
+    }
+
+    mutating func acknowledged(_ acknowledgement: Acknowledgement) {
+        switch self {
+        case .newReno(var control):
+            control.acknowledged(acknowledgement)
+            self = .newReno(control)
+        case .cubic(var control):
+            control.acknowledged(acknowledgement)
+            self = .cubic(control)
+        case .bbr(var control):
+            control.acknowledged(acknowledgement)
+            self = .bbr(control)
+        }
+    }
+
+    mutating func congestionEvent(
+        _ reason: CongestionReason, flightSize: UInt32, pipe: UInt32, at now: Instant
+    ) -> UInt32 {
+        switch self {
+        case .newReno(var control):
+            defer { self = .newReno(control) }
+            return control.congestionEvent(reason, flightSize: flightSize, pipe: pipe, at: now)
+        case .cubic(var control):
+            defer { self = .cubic(control) }
+            return control.congestionEvent(reason, flightSize: flightSize, pipe: pipe, at: now)
+        case .bbr(var control):
+            defer { self = .bbr(control) }
+            return control.congestionEvent(reason, flightSize: flightSize, pipe: pipe, at: now)
+        }
+    }
+
+    mutating func retransmissionTimeout(flightSize: UInt32, isRepeated: Bool, at now: Instant) {
+        switch self {
+        case .newReno(var control):
+            control.retransmissionTimeout(flightSize: flightSize, isRepeated: isRepeated, at: now)
+            self = .newReno(control)
+        case .cubic(var control):
+            control.retransmissionTimeout(flightSize: flightSize, isRepeated: isRepeated, at: now)
+            self = .cubic(control)
+        case .bbr(var control):
+            control.retransmissionTimeout(flightSize: flightSize, isRepeated: isRepeated, at: now)
+            self = .bbr(control)
+        }
+    }
+
+    mutating func recoveryEnded(at now: Instant) {
+        switch self {
+        case .newReno(var control):
+            control.recoveryEnded(at: now)
+            self = .newReno(control)
+        case .cubic(var control):
+            control.recoveryEnded(at: now)
+            self = .cubic(control)
+        case .bbr(var control):
+            control.recoveryEnded(at: now)
+            self = .bbr(control)
+        }
+    }
+
+    mutating func undo() {
+        switch self {
+        case .newReno(var control):
+            control.undo()
+            self = .newReno(control)
+        case .cubic(var control):
+            control.undo()
+            self = .cubic(control)
+        case .bbr(var control):
+            control.undo()
+            self = .bbr(control)
+        }
+    }
+
+    mutating func idleRestarted(at now: Instant) {
+        switch self {
+        case .newReno(var control):
+            control.idleRestarted(at: now)
+            self = .newReno(control)
+        case .cubic(var control):
+            control.idleRestarted(at: now)
+            self = .cubic(control)
+        case .bbr(var control):
+            control.idleRestarted(at: now)
+            self = .bbr(control)
+        }
+    }
+}
