@@ -1,11 +1,11 @@
 // How fast the network delivers: for every ACK, the bytes it delivered since the newest segment it covers was sent,
 // over the time that took to send or to acknowledge, whichever is longer.
 //
-// Hold draft-cheng-iccrg-delivery-rate-estimation §3 beside it: C is `DeliveryRate`, P is `SentRecord`, rs is
+// Hold draft-cheng-iccrg-delivery-rate-estimation §3 beside it: C is `DeliveryRate`, P is `RateSnapshot`, rs is
 // `RateSample`. Must not know sequence numbers: the scoreboard keeps a record with each segment, and hands it back.
 
 /// What is remembered with a segment each time it is sent: 16 bytes.
-struct SentRecord: BitwiseCopyable, Sendable {
+struct RateSnapshot: BitwiseCopyable, Sendable {
     /// When it was sent (P.sent_time), when the newest segment that had been delivered by then was sent
     /// (P.first_sent_time), and when that was delivered (P.delivered_time); see ``Ticks``.
     fileprivate(set) var sentTime: Ticks
@@ -50,32 +50,32 @@ struct DeliveryRate: BitwiseCopyable, Sendable {
 
     /// Bytes delivered since the connection began.
     private(set) var delivered: UInt64 = 0
-    private var deliveredTime: SentRecord.Ticks
-    private var firstSentTime: SentRecord.Ticks
+    private var deliveredTime: RateSnapshot.Ticks
+    private var firstSentTime: RateSnapshot.Ticks
     /// The value of `delivered` at which what was sent while application-limited will have been delivered; 0 for never.
     private var appLimitedUntil: UInt64 = 0
     private var nextRoundDelivered: UInt64 = 0
     /// The newest segment of the present ACK.
-    private var newest: SentRecord
+    private var newest: RateSnapshot
     private var hasNewest = false
 
     init(now: Instant) {
-        deliveredTime = SentRecord.Ticks(now)
+        deliveredTime = RateSnapshot.Ticks(now)
         firstSentTime = deliveredTime
-        newest = SentRecord(
+        newest = RateSnapshot(
             sentTime: deliveredTime, firstSentTime: deliveredTime, deliveredTime: deliveredTime, deliveredAndLimit: 0)
     }
 
     /// A segment is sent, for the first time or again; `pipe` is what is in flight without it.
-    mutating func sent(pipe: UInt32, at now: Instant) -> SentRecord {
+    mutating func sent(pipe: UInt32, at now: Instant) -> RateSnapshot {
         if pipe == 0 {
             // Nothing has been on its way: the time before says nothing of the path.
-            firstSentTime = SentRecord.Ticks(now)
+            firstSentTime = RateSnapshot.Ticks(now)
             deliveredTime = firstSentTime
         }
         let limit: UInt32 = appLimitedUntil > 0 ? 1 : 0
-        return SentRecord(
-            sentTime: SentRecord.Ticks(now), firstSentTime: firstSentTime, deliveredTime: deliveredTime,
+        return RateSnapshot(
+            sentTime: RateSnapshot.Ticks(now), firstSentTime: firstSentTime, deliveredTime: deliveredTime,
             deliveredAndLimit: UInt32(truncatingIfNeeded: delivered) << 1 | limit)
     }
 
@@ -86,9 +86,9 @@ struct DeliveryRate: BitwiseCopyable, Sendable {
     }
 
     /// A segment arrived, as a cumulative ACK or a SACK told for the first time.
-    mutating func delivered(_ record: SentRecord, bytes: UInt32, at now: Instant) {
+    mutating func delivered(_ record: RateSnapshot, bytes: UInt32, at now: Instant) {
         delivered += UInt64(bytes)
-        deliveredTime = SentRecord.Ticks(now)
+        deliveredTime = RateSnapshot.Ticks(now)
         // The segment sent last makes the sample; of those sent with as much delivered, the one sent later.
         if hasNewest {
             let before = priorDelivered(newest)
@@ -128,7 +128,7 @@ struct DeliveryRate: BitwiseCopyable, Sendable {
     }
 
     /// P.delivered in full: the only number up to `delivered`, and not 2³¹ before, that has these bits.
-    private func priorDelivered(_ record: SentRecord) -> UInt64 {
+    private func priorDelivered(_ record: RateSnapshot) -> UInt64 {
         let back = (UInt32(truncatingIfNeeded: delivered) << 1 &- (record.deliveredAndLimit & ~1)) >> 1
         return delivered - min(UInt64(back), delivered)
     }

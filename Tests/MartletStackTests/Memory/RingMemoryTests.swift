@@ -2,18 +2,6 @@ import Testing
 
 @testable import MartletStack
 
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-        return z ^ z >> 31
-    }
-}
-
 @Suite struct RingMemoryTests {
     @Test(
         "a ring is the next power of two, from one block on",
@@ -60,7 +48,7 @@ private struct SplitMix: RandomNumberGenerator {
     @Test("rings taken and given back at random never overlap, and what is written is read")
     func random() {
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         var memory = RingMemory(byteCount: 1 << 20)
         var held: [(ring: ByteRing, place: UInt32, bytes: [UInt8])] = []
         for _ in 0..<5000 {

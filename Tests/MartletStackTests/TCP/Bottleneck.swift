@@ -65,7 +65,7 @@ struct Flow {
         var sentAt: Double
         /// Infinite if it is lost.
         var ackAt: Double
-        var record: SentRecord
+        var record: RateSnapshot
     }
 
     init(_ algorithm: CongestionAlgorithm, random: UInt64 = 0) {

@@ -10,7 +10,7 @@ import Testing
     /// A path that delivers a segment of 1000 bytes each millisecond, 10 ms away.
     @Test func `A steady flow's rate is the path's`() {
         var rate = DeliveryRate(now: at(0))
-        var records: [SentRecord] = []
+        var records: [RateSnapshot] = []
         var last = RateSample()
         for millisecond in 0..<200 as Range<Int64> {
             if millisecond >= 10 {
@@ -103,7 +103,7 @@ import Testing
         var rate = DeliveryRate(now: at(0))
         let flight = (0..<4).map { rate.sent(pipe: UInt32($0) * 1_000, at: at(0)) }
         var starts: [Bool] = []
-        var next: [SentRecord] = []
+        var next: [RateSnapshot] = []
         for (index, record) in flight.enumerated() {
             let now = at(10_000 + Int64(index) * 1_000)
             rate.delivered(record, bytes: 1_000, at: now)
@@ -147,7 +147,7 @@ import Testing
     }
 
     @Test func `A record is 16 bytes, and no rate exceeds the maximum`() {
-        #expect(MemoryLayout<SentRecord>.size == 16)
+        #expect(MemoryLayout<RateSnapshot>.size == 16)
         var rate = DeliveryRate(now: .zero)
         let record = rate.sent(pipe: 0, at: .zero)
         rate.delivered(record, bytes: .max, at: Instant(nanoseconds: 512))

@@ -1,0 +1,198 @@
+// An ACK arrives: what it delivers, what that says of the path, and what may be sent now.
+//
+// Hold RFC 9293 §3.10.7.4 (fifth), RFC 5681, RFC 6675 §4 and RFC 8985 §6 beside it. What is lost is decided in Recovery.
+
+/// What one ACK has told, as it is read.
+struct AckTally {
+    /// Bytes newly delivered, by the cumulative number or a SACK block.
+    var delivered: UInt32 = 0
+    /// Of the newest segment delivered that was sent once: microseconds since it left.
+    var sampleRTT: UInt32 = 0
+    /// Whether something delivered had been sent more than once.
+    var includesResent = false
+}
+
+extension TCB {
+    /// Returns false if the segment is not to be looked at further (RFC 5961 §5).
+    mutating func acknowledge(_ segment: Segment, _ stack: inout Connections) -> Bool {
+        let ack = segment.acknowledgment
+        guard ack <= snd.nxt, ack >= snd.una - 0x3fff_ffff else {
+            stack.counters.challengeAcks &+= 1
+            owe(.ack, &stack)
+            return false
+        }
+        heardAt = stack.now
+        let pipeBefore = pipe
+        var tally = AckTally()
+        if segment.options.sackCount > 0, flags.contains(.sack), recordHead != SentRecords.none {
+            readSACK(segment.options, &tally, &stack)
+        }
+        let isProgress = ack > snd.una
+        if isProgress {
+            statistics.bytesAcked &+= UInt64(ack - snd.una)
+            release(upTo: ack, &tally, &stack)
+            duplicateAcks = 0
+            probes = 0
+        } else if isDuplicate(segment) {
+            duplicateAcks = min(duplicateAcks + 1, 254)
+            // Without SACK, each means that one segment has left the network (RFC 6582 §3.2, RFC 5681 §3.2).
+            if !flags.contains(.sack) { imitateSACK(&tally) }
+        }
+        updateWindow(segment, &stack)
+        measure(segment, tally, isProgress, stack.now)
+        let lostBefore = lostBytes
+        detectLoss(isProgress: isProgress, &stack)
+        let newlyLost = lostBytes > lostBefore ? lostBytes - lostBefore : 0
+        advancePhase(tally, newlyLost: newlyLost, isProgress: isProgress, pipeBefore: pipeBefore, &stack)
+        if isProgress || tally.delivered > 0 {
+            if isProgress, snd.una >= snd.end, sendRing.order != 255 {
+                stack.rings.release(sendRing)
+                sendRing = .none
+            }
+            if flags.contains(.wantsRoom), isProgress {
+                flags.remove(.wantsRoom)
+                tell(.writable, &stack)
+            }
+            armRetransmit(&stack)
+        }
+        return true
+    }
+
+    /// RFC 5681 §2, the definition of a duplicate ACK.
+    private func isDuplicate(_ segment: Segment) -> Bool {
+        segment.acknowledgment == snd.una && snd.una < snd.nxt && segment.payloadLength == 0
+            && !segment.flags.contains(.fin) && UInt32(segment.window) << UInt32(sendShift) == snd.wnd
+    }
+
+    private mutating func imitateSACK(_ tally: inout AckTally) {
+        let room = UInt32(truncatingIfNeeded: snd.nxt - snd.una) &- sackedBytes &- lostBytes
+        let one = min(UInt32(mss), room)
+        sackedBytes &+= one
+        tally.delivered &+= one
+    }
+
+    /// A window counts if its segment is newer than the one before (RFC 9293 §3.10.7.4).
+    private mutating func updateWindow(_ segment: Segment, _ stack: inout Connections) {
+        guard snd.wl1 < segment.sequence || (snd.wl1 == segment.sequence && snd.wl2 <= segment.acknowledgment) else {
+            return
+        }
+        let window = UInt32(segment.window) << UInt32(sendShift)
+        if snd.wnd == 0, window > 0 {
+            probes = 0
+            if timerUse == .persist { stack.cancel(.retransmit, of: slot) }
+        }
+        if window > snd.wnd { owe(.data, &stack) }
+        snd.wnd = window
+        snd.wl1 = segment.sequence
+        snd.wl2 = segment.acknowledgment
+    }
+
+    // MARK: The scoreboard
+
+    /// Takes out what `ack` acknowledges, and moves SND.UNA.
+    private mutating func release(upTo ack: SequenceNumber, _ tally: inout AckTally, _ stack: inout Connections) {
+        while recordHead != SentRecords.none, stack.records[recordHead].start < ack {
+            let index = recordHead
+            var record = stack.records[index]
+            let isWhole = record.end <= ack
+            let end = isWhole ? record.end : ack
+            let count = UInt32(truncatingIfNeeded: end - record.start)
+            if record.flags.contains(.sacked) {
+                sackedBytes &-= min(count, sackedBytes)
+            } else {
+                deliver(record, count, &tally, stack.now)
+                if record.flags.contains(.lost) { lostBytes &-= min(count, lostBytes) }
+            }
+            guard isWhole else {
+                record.start = ack
+                stack.records[index] = record
+                break
+            }
+            recordHead = record.next
+            if recordHead == SentRecords.none { recordTail = SentRecords.none }
+            stack.records.release(index)
+        }
+        // Without SACK the imitated ones were of what is now acknowledged.
+        if !flags.contains(.sack) { sackedBytes = 0 }
+        snd.una = ack
+    }
+
+    private mutating func deliver(_ record: SentRecord, _ count: UInt32, _ tally: inout AckTally, _ now: Instant) {
+        tally.delivered &+= count
+        if let snapshot = record.snapshot { rate.delivered(snapshot, bytes: count, at: now) }
+        let age = UInt32(clamping: (now.nanoseconds - record.sentAt.nanoseconds) / 1000)
+        if record.flags.contains(.retransmitted) {
+            tally.includesResent = true
+            // Faster than the path has ever been: it is the first one that was acknowledged (RFC 8985 §6.2 step 2).
+            if age < minimumRTT.value { return }
+        } else {
+            tally.sampleRTT = max(age, 1)
+        }
+        if record.sentAt > rack.sentAt || (record.sentAt == rack.sentAt && record.end > rack.end) {
+            rack.sentAt = record.sentAt
+            rack.end = record.end
+            rack.rtt = age
+        } else if !record.flags.contains(.retransmitted), record.end < rack.end {
+            rack.reordering = true
+        }
+    }
+
+    /// Marks what the blocks report (RFC 2018, RFC 6675 §4). A block at or below SND.UNA is a DSACK (RFC 2883).
+    private mutating func readSACK(_ options: TCPOptions, _ tally: inout AckTally, _ stack: inout Connections) {
+        for number in 0..<Int(min(options.sackCount, 4)) {
+            let block = options.sackBlocks[number]
+            guard block.start < block.end, block.start >= snd.una, block.end <= snd.nxt else { continue }
+            mark(block, &tally, &stack)
+        }
+    }
+
+    private mutating func mark(_ block: SACKBlock, _ tally: inout AckTally, _ stack: inout Connections) {
+        var index = recordHead
+        while index != SentRecords.none {
+            let record = stack.records[index]
+            if record.start >= block.end { return }
+            defer { index = stack.records[index].next }
+            if record.end <= block.start || record.flags.contains(.sacked) { continue }
+            if record.start < block.start {
+                // The part before the block stays; the rest is looked at next.
+                guard stack.records.split(index, at: block.start, tail: &recordTail) else {
+                    stack.counters.noRecord &+= 1
+                    return
+                }
+                continue
+            }
+            if record.end > block.end {
+                guard stack.records.split(index, at: block.end, tail: &recordTail) else {
+                    stack.counters.noRecord &+= 1
+                    return
+                }
+            }
+            var sacked = stack.records[index]
+            let count = UInt32(truncatingIfNeeded: sacked.count)
+            if sacked.flags.contains(.lost) {
+                lostBytes &-= min(count, lostBytes)
+                sacked.flags.remove(.lost)
+            }
+            sacked.flags.insert(.sacked)
+            sackedBytes &+= count
+            stack.records[index] = sacked
+            deliver(sacked, count, &tally, stack.now)
+        }
+    }
+
+    // MARK: Measuring
+
+    /// RFC 6298 and RFC 7323 §4: from what was sent once, else from the timestamp that came back.
+    private mutating func measure(_ segment: Segment, _ tally: AckTally, _ isProgress: Bool, _ now: Instant) {
+        var sample = tally.sampleRTT
+        if sample == 0, isProgress, flags.contains(.timestamps), segment.options.hasTimestamps,
+            segment.options.timestampEcho != 0
+        {
+            sample = self.sample(echo: segment.options.timestampEcho, at: now)
+        }
+        guard sample > 0 else { return }
+        rtt.sample(sample)
+        minimumRTT.sample(sample, at: now)
+        backoff = 0
+    }
+}

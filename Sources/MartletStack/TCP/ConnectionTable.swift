@@ -1,0 +1,62 @@
+// The TCBs of a stack: a table allocated once, whose slots are named with a generation, and a free list.
+
+/// Names a connection of a stack. A name outlives its connection, and then names nothing.
+public struct ConnectionID: BitwiseCopyable, Hashable, Sendable {
+    let slot: UInt32
+    let generation: UInt32
+}
+
+struct ConnectionTable: ~Copyable {
+    private var table: PlainTable<TCB>
+    private var nextFree: PlainTable<UInt32>
+    private var firstFree: UInt32 = .max
+    private var touched = 0
+    private(set) var count = 0
+
+    init(capacity: Int) {
+        table = PlainTable(capacity: capacity)
+        nextFree = PlainTable(capacity: capacity)
+    }
+
+    var capacity: Int { table.count }
+
+    subscript(slot: UInt32) -> TCB {
+        _read { yield table[Int(slot)] }
+        _modify { yield &table[Int(slot)] }
+    }
+
+    /// Takes a slot, with a generation that it has not had before. Nil when all are taken.
+    mutating func take() -> UInt32? {
+        let slot: UInt32
+        var generation: UInt32 = 1
+        if firstFree != .max {
+            slot = firstFree
+            firstFree = nextFree[Int(slot)]
+            generation = table[Int(slot)].generation &+ 1
+        } else {
+            guard touched < table.count else { return nil }
+            slot = UInt32(touched)
+            touched += 1
+        }
+        table[Int(slot)] = TCB()
+        table[Int(slot)].slot = slot
+        table[Int(slot)].generation = generation
+        count += 1
+        return slot
+    }
+
+    mutating func release(_ slot: UInt32) {
+        table[Int(slot)].generation &+= 1
+        table[Int(slot)].state = .closed
+        nextFree[Int(slot)] = firstFree
+        firstFree = slot
+        count -= 1
+    }
+
+    func id(of slot: UInt32) -> ConnectionID { ConnectionID(slot: slot, generation: table[Int(slot)].generation) }
+
+    /// The slot that an id names, if its connection is still there.
+    func slot(of id: ConnectionID) -> UInt32? {
+        id.slot < UInt32(touched) && table[Int(id.slot)].generation == id.generation ? id.slot : nil
+    }
+}

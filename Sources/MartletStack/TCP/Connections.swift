@@ -1,0 +1,127 @@
+// What the connections of a stack share: time, timers, buffers, records, and the queues of those who owe or have news.
+
+/// The timers of a connection, by number in the wheel: slot × 4 + kind.
+enum TCPTimer: Int32, BitwiseCopyable {
+    /// Retransmission, tail-loss probe, reordering or zero-window probe: one at a time.
+    case retransmit = 0
+    case delayedAck = 1
+    /// TIME-WAIT, keep-alive, FIN-WAIT-2.
+    case slow = 2
+    case pacing = 3
+}
+
+/// Bounds and times of the TCP of a stack.
+struct TCPLimits: BitwiseCopyable, Sendable {
+    var connections = 1024
+    var ringMemory = 16 << 20
+    var sentRecords = 16_384
+    var ranges = 4_096
+    /// Ranges out of order that one connection may hold.
+    var rangesPerConnection: UInt8 = 64
+    var receiveLimit: UInt32 = 256 << 10
+    var sendLimit: UInt32 = 256 << 10
+    /// Of the largest packet on the interface: MTU − 40 or − 60.
+    var mtu: UInt16 = 1500
+    var delayedAck: Int64 = 40_000_000
+    var timeWait: Int64 = 60_000_000_000
+    /// Retransmissions before a connection is given up (R2, RFC 9293 §3.8.3).
+    var retries: UInt8 = 15
+    var synRetries: UInt8 = 6
+    var congestion = CongestionAlgorithm.cubic
+}
+
+struct TCPCounters: BitwiseCopyable, Sendable {
+    var segmentsIn: UInt64 = 0
+    var segmentsOut: UInt64 = 0
+    var fastPath: UInt64 = 0
+    var slowPath: UInt64 = 0
+    var malformed: UInt64 = 0
+    var badChecksum: UInt64 = 0
+    var noConnection: UInt64 = 0
+    var resetsOut: UInt64 = 0
+    var challengeAcks: UInt64 = 0
+    var outOfWindow: UInt64 = 0
+    var oldTimestamps: UInt64 = 0
+    var noBuffer: UInt64 = 0
+    var noRecord: UInt64 = 0
+    var tooManyRanges: UInt64 = 0
+    var retransmits: UInt64 = 0
+    var timeouts: UInt64 = 0
+    var tailProbes: UInt64 = 0
+    var fastRecoveries: UInt64 = 0
+    var listenOverflows: UInt64 = 0
+}
+
+/// Shared by all connections of a stack, beside their TCBs.
+struct Connections: ~Copyable {
+    var now: Instant
+    var timers: TimerWheel
+    var rings: RingMemory
+    var records: SentRecords
+    var ranges: Ranges
+    /// Those who owe: a SYN or RST, an ACK, data.
+    var control: SlotQueue
+    var acks: SlotQueue
+    var data: SlotQueue
+    /// Those with events.
+    var news: SlotQueue
+    var counters = TCPCounters()
+    let limits: TCPLimits
+
+    init(limits: TCPLimits, now: Instant) {
+        self.limits = limits
+        self.now = now
+        timers = TimerWheel(capacity: limits.connections * 4, now: now)
+        rings = RingMemory(byteCount: limits.ringMemory)
+        records = SentRecords(capacity: limits.sentRecords)
+        ranges = Ranges(capacity: limits.ranges)
+        control = SlotQueue(capacity: limits.connections)
+        acks = SlotQueue(capacity: limits.connections)
+        data = SlotQueue(capacity: limits.connections)
+        news = SlotQueue(capacity: limits.connections)
+    }
+
+    mutating func arm(_ timer: TCPTimer, of slot: UInt32, in nanoseconds: Int64) {
+        timers.arm(Int32(slot) * 4 + timer.rawValue, at: now.advanced(byNanoseconds: nanoseconds))
+    }
+
+    mutating func cancel(_ timer: TCPTimer, of slot: UInt32) { timers.cancel(Int32(slot) * 4 + timer.rawValue) }
+
+    mutating func cancelAll(of slot: UInt32) {
+        for timer in 0..<4 as Range<Int32> { timers.cancel(Int32(slot) * 4 + timer) }
+    }
+}
+
+// MARK: - What a connection owes, and tells
+
+extension TCB {
+    mutating func owe(_ what: Owed, _ stack: inout Connections) {
+        owed.formUnion(what)
+        if what.contains(.ack) { stack.acks.append(slot) }
+        if what.contains(.data) { stack.data.append(slot) }
+        if !what.isDisjoint(with: [.control, .reset, .probe]) { stack.control.append(slot) }
+    }
+
+    mutating func tell(_ what: ConnectionEvents, _ stack: inout Connections) {
+        events.formUnion(what)
+        stack.news.append(slot)
+    }
+
+    /// Bytes of the sequence space in flight that the network still holds, as far as is known (RFC 6675's pipe).
+    var pipe: UInt32 {
+        let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
+        let gone = sackedBytes &+ lostBytes
+        return flight > gone ? flight - gone : 0
+    }
+
+    /// The clock of the timestamps: milliseconds and the connection's offset (RFC 7323 §5.4).
+    func timestamp(at now: Instant) -> UInt32 {
+        UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000) &+ timestampOffset
+    }
+
+    /// RTT that a timestamp echo means, in microseconds; at least half a tick of its clock.
+    func sample(echo: UInt32, at now: Instant) -> UInt32 {
+        let ticks = timestamp(at: now) &- echo
+        return ticks < 1 << 20 ? max(ticks * 1000, 500) : 0
+    }
+}

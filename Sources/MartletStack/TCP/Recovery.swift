@@ -1,0 +1,140 @@
+// What is lost, and how its repair is paced: RACK (RFC 8985), fast recovery with PRR (RFC 6937), and what follows a timeout.
+//
+//      open ──── a hole ────▶ disorder ──── something is lost ────▶ recovery
+//       ▲                        │                                     │
+//       ╰── holes are filled ────┴── all that was out is acknowledged ─╯        loss ◀── timeout, from each of them
+
+extension TCB {
+    /// RACK: what left before the segment delivered last, and is missing for longer than reordering explains, is lost.
+    mutating func detectLoss(isProgress: Bool, _ stack: inout Connections) {
+        guard recordHead != SentRecords.none else { return }
+        guard flags.contains(.sack) else { return detectLossWithoutSACK(isProgress: isProgress, &stack) }
+        guard sackedBytes > 0 || phase != .open else { return }
+        let window = reorderingWindow
+        var wait: Int64 = 0
+        var index = recordHead
+        while index != SentRecords.none {
+            var record = stack.records[index]
+            // Records are in the order of sequence numbers. Behind the newest delivered one nothing was sent earlier, except
+            // for what was sent again since.
+            if record.flags.isDisjoint(with: [.sacked, .lost]), isBeforeDelivered(record) {
+                let age = stack.now.nanoseconds - record.sentAt.nanoseconds
+                let remaining = Int64(rack.rtt) * 1000 + window - age
+                if remaining <= 0 {
+                    record.flags.insert(.lost)
+                    lostBytes &+= UInt32(truncatingIfNeeded: record.count)
+                    stack.records[index] = record
+                } else {
+                    wait = max(wait, remaining)
+                }
+            }
+            index = record.next
+        }
+        if wait > 0 {
+            timerUse = .reordering
+            stack.arm(.retransmit, of: slot, in: wait)
+        } else if timerUse == .reordering {
+            timerUse = .timeout
+        }
+    }
+
+    private func isBeforeDelivered(_ record: SentRecord) -> Bool {
+        record.sentAt < rack.sentAt || (record.sentAt == rack.sentAt && record.end < rack.end)
+    }
+
+    /// RFC 8985 §6.2 step 4, in nanoseconds.
+    private var reorderingWindow: Int64 {
+        if !rack.reordering, phase == .recovery || phase == .loss || sackedBytes >= 3 * UInt32(mss) { return 0 }
+        let quarter = Int64(minimumRTT.value == .max ? 0 : minimumRTT.value) * 250
+        return min(quarter * Int64(rack.windowMultiplier), Int64(rtt.srtt) * 1000)
+    }
+
+    /// RFC 6582: three duplicates mean that the first segment is lost, and so does an ACK of a part within recovery.
+    private mutating func detectLossWithoutSACK(isProgress: Bool, _ stack: inout Connections) {
+        let isPartial = isProgress && phase == .recovery && snd.una < recoveryPoint
+        guard isPartial || (phase != .recovery && phase != .loss && duplicateAcks >= 3) else { return }
+        markFirstLost(&stack)
+    }
+
+    private mutating func markFirstLost(_ stack: inout Connections) {
+        let index = recordHead
+        guard index != SentRecords.none else { return }
+        if stack.records[index].count > Int(mss) {
+            guard stack.records.split(index, at: stack.records[index].start + Int(mss), tail: &recordTail) else {
+                return
+            }
+        }
+        guard !stack.records[index].flags.contains(.lost) else { return }
+        stack.records[index].flags.insert(.lost)
+        let count = UInt32(truncatingIfNeeded: stack.records[index].count)
+        lostBytes &+= count
+        let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
+        if sackedBytes &+ lostBytes > flight { sackedBytes = flight &- lostBytes }
+    }
+
+    /// Moves between the phases after an ACK, and lets the congestion control know.
+    mutating func advancePhase(
+        _ tally: AckTally, newlyLost: UInt32, isProgress: Bool, pipeBefore: UInt32, _ stack: inout Connections
+    ) {
+        if phase == .recovery || phase == .loss, snd.una >= recoveryPoint {
+            if phase == .recovery { congestion.recoveryEnded(at: stack.now) }
+            phase = .open
+        }
+        if newlyLost > 0, phase == .open || phase == .disorder {
+            phase = .recovery
+            recoveryPoint = snd.nxt
+            stack.counters.fastRecoveries &+= 1
+            let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
+            _ = congestion.congestionEvent(.loss, flightSize: flight, pipe: pipe, at: stack.now)
+            prr = PRR(recoverFS: flight &+ tally.delivered)
+        }
+        if phase == .open || phase == .disorder { phase = sackedBytes > 0 ? .disorder : .open }
+        if tally.delivered > 0 {
+            congestion.acknowledged(
+                Acknowledgement(
+                    now: stack.now, bytes: tally.delivered, lost: newlyLost, pipe: pipeBefore,
+                    sampleRTT: tally.sampleRTT,
+                    smoothedRTT: rtt.srtt, isCwndLimited: flags.contains(.cwndLimited),
+                    rate: rate.sample(minRTT: minimumRTT.value)))
+        }
+        if phase == .recovery, congestion.usesPRR {
+            allowance = prr.sendable(
+                pipe: pipe, delivered: tally.delivered, ssthresh: congestion.ssthresh, mss: UInt32(mss),
+                isSafe: isProgress && newlyLost == 0)
+        }
+        if lostBytes > 0 { owe(.data, &stack) }
+    }
+
+    /// Bytes that may go out now by the congestion control's leave.
+    var congestionAllows: UInt32 {
+        if phase == .recovery, congestion.usesPRR { return allowance }
+        let cwnd = congestion.cwnd
+        // Limited transmit (RFC 3042): new segments for the first two duplicate ACKs.
+        let extra = phase == .disorder && !flags.contains(.sack) ? min(UInt32(duplicateAcks), 2) * UInt32(mss) : 0
+        let now = pipe
+        return cwnd &+ extra > now ? cwnd &+ extra - now : 0
+    }
+
+    /// The retransmission timer expired (RFC 6298 §5.4, RFC 8985 §6.3): all that is out and not reported is lost.
+    mutating func timedOut(_ stack: inout Connections) {
+        stack.counters.timeouts &+= 1
+        let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
+        congestion.retransmissionTimeout(flightSize: flight, isRepeated: backoff > 0, at: stack.now)
+        backoff = min(backoff + 1, 254)
+        rtt.backOff()
+        if !flags.contains(.sack) { sackedBytes = 0 }
+        lostBytes = 0
+        var index = recordHead
+        while index != SentRecords.none {
+            if !stack.records[index].flags.contains(.sacked) {
+                stack.records[index].flags.insert(.lost)
+                lostBytes &+= UInt32(truncatingIfNeeded: stack.records[index].count)
+            }
+            index = stack.records[index].next
+        }
+        phase = .loss
+        recoveryPoint = snd.nxt
+        duplicateAcks = 0
+        owe(.data, &stack)
+    }
+}

@@ -1,0 +1,331 @@
+// SEGMENT ARRIVES, for a connection (RFC 9293 §3.10.7.3 and .4). The parent reads like the RFC, and calls its steps.
+//
+// Nothing is sent from here: what the connection owes is marked, and `Transmit` pays in the same round.
+
+extension TCB {
+    /// A segment for this connection. `packet` starts at its TCP header.
+    mutating func segmentArrives(_ segment: Segment, _ packet: RawSpan, _ stack: inout Connections) {
+        statistics.segmentsIn &+= 1
+        if isPredicted(segment) {
+            stack.counters.fastPath &+= 1
+            statistics.fastPath &+= 1
+            return predictedArrives(segment, packet, &stack)
+        }
+        stack.counters.slowPath &+= 1
+        if state == .synSent { return arrivesInSynSent(segment, &stack) }
+
+        // First, check the sequence number. RFC 7323 §5.3: R1, PAWS, before it.
+        guard passesTimestampCheck(segment, &stack) else { return }
+        guard isAcceptable(segment) else {
+            stack.counters.outOfWindow &+= 1
+            if segment.flags.contains(.rst) { return }
+            // A FIN or SYN again, a keep-alive or a zero-window probe: all are answered by what is expected here.
+            if state == .timeWait, segment.flags.contains(.fin) {
+                stack.arm(.slow, of: slot, in: stack.limits.timeWait)
+            }
+            return owe(.ack, &stack)
+        }
+        // Second, check the RST bit (RFC 5961 §3.2: only exactly the next number resets).
+        if segment.flags.contains(.rst) {
+            guard segment.sequence == rcv.nxt else { return challenge(&stack) }
+            return resetArrives(&stack)
+        }
+        // Fourth, check the SYN bit (RFC 5961 §4.2).
+        if segment.flags.contains(.syn) {
+            if state == .synReceived, segment.sequence == initialReceive { return owe(.control, &stack) }
+            return challenge(&stack)
+        }
+        // Fifth, check the ACK field.
+        guard segment.flags.contains(.ack) else { return }
+        noteTimestamp(segment, stack.now)
+        if state == .synReceived {
+            guard snd.una < segment.acknowledgment, segment.acknowledgment <= snd.nxt else {
+                stack.counters.outOfWindow &+= 1
+                return owe(.reset, &stack)
+            }
+            becomeEstablished(segment, &stack)
+        }
+        guard acknowledge(segment, &stack) else { return }
+        progressAfterAcknowledgment(&stack)
+        if state == .closed { return }
+        // Seventh, process the segment text.
+        if segment.payloadLength > 0 { textArrives(segment, packet, &stack) }
+        // Eighth, check the FIN bit.
+        if segment.flags.contains(.fin) { finArrives(segment, &stack) }
+        if owed.contains(.data) || snd.nxt < snd.end || (flags.contains(.finWanted) && !flags.contains(.finSent)) {
+            owe(.data, &stack)
+        }
+    }
+
+    // MARK: Header prediction
+
+    /// Whether this is the next data in order or a plain ACK, with nothing unusual under way: most segments are.
+    private func isPredicted(_ segment: Segment) -> Bool {
+        let unusual: TCPFlags = [.syn, .fin, .rst, .urg, .ece, .cwr]
+        return state == .established && segment.flags.isDisjoint(with: unusual) && segment.flags.contains(.ack)
+            && segment.sequence == rcv.nxt && phase == .open && rangeCount == 0
+            && UInt32(segment.window) << UInt32(sendShift) == snd.wnd && segment.options.sackCount == 0
+            && segment.acknowledgment >= snd.una && segment.acknowledgment <= snd.nxt
+            && (!flags.contains(.timestamps)
+                || (segment.options.hasTimestamps
+                    && Int32(bitPattern: segment.options.timestampValue &- recentTimestamp) >= 0))
+            && Int(segment.payloadLength) <= rcv.wnd
+            && (segment.payloadLength > 0 || segment.acknowledgment > snd.una)
+    }
+
+    private mutating func predictedArrives(_ segment: Segment, _ packet: RawSpan, _ stack: inout Connections) {
+        noteTimestamp(segment, stack.now)
+        heardAt = stack.now
+        if segment.acknowledgment > snd.una {
+            _ = acknowledge(segment, &stack)
+            if snd.nxt < snd.end { owe(.data, &stack) }
+        }
+        if segment.payloadLength > 0 { textArrives(segment, packet, &stack) }
+    }
+
+    // MARK: Steps
+
+    /// RFC 9293 §3.10.7.4, first: the four cases of a receive window.
+    private func isAcceptable(_ segment: Segment) -> Bool {
+        let window = rcv.wnd
+        let length = segment.length
+        if length == 0 {
+            if window == 0 { return segment.sequence == rcv.nxt }
+            return segment.sequence >= rcv.nxt && segment.sequence < rcv.edge
+        }
+        // With a window of zero ACKs, RSTs and URGs are still valid; data is not (MUST-66).
+        if window == 0 { return segment.sequence == rcv.nxt && segment.payloadLength == 0 }
+        let last = segment.sequence + (length - 1)
+        return (segment.sequence >= rcv.nxt && segment.sequence < rcv.edge) || (last >= rcv.nxt && last < rcv.edge)
+    }
+
+    /// PAWS (RFC 7323 §5.3). A timestamp that is 24 days old says nothing any more (§5.5).
+    private mutating func passesTimestampCheck(_ segment: Segment, _ stack: inout Connections) -> Bool {
+        guard flags.contains(.timestamps), segment.options.hasTimestamps, !segment.flags.contains(.rst),
+            Int32(bitPattern: segment.options.timestampValue &- recentTimestamp) < 0,
+            stack.now.nanoseconds - recentTimestampAt.nanoseconds < 24 * 86_400 * 1_000_000_000
+        else { return true }
+        stack.counters.oldTimestamps &+= 1
+        owe(.ack, &stack)
+        return false
+    }
+
+    /// RFC 7323 §4.3: TS.Recent follows the segment that covers the last ACK sent.
+    private mutating func noteTimestamp(_ segment: Segment, _ now: Instant) {
+        guard segment.options.hasTimestamps, segment.sequence <= lastAckSent,
+            Int32(bitPattern: segment.options.timestampValue &- recentTimestamp) >= 0
+        else { return }
+        recentTimestamp = segment.options.timestampValue
+        recentTimestampAt = now
+    }
+
+    private mutating func challenge(_ stack: inout Connections) {
+        stack.counters.challengeAcks &+= 1
+        owe(.ack, &stack)
+    }
+
+    private mutating func resetArrives(_ stack: inout Connections) {
+        end(state == .synReceived && flags.contains(.active) ? .refused : (state == .timeWait ? nil : .reset), &stack)
+    }
+
+    /// RFC 9293 §3.10.7.3.
+    private mutating func arrivesInSynSent(_ segment: Segment, _ stack: inout Connections) {
+        let isAcknowledged = segment.flags.contains(.ack)
+        if isAcknowledged, segment.acknowledgment <= initialSend || segment.acknowledgment > snd.nxt {
+            if !segment.flags.contains(.rst) { stack.counters.outOfWindow &+= 1 }
+            return
+        }
+        if segment.flags.contains(.rst) {
+            if isAcknowledged { end(.refused, &stack) }
+            return
+        }
+        guard segment.flags.contains(.syn) else { return }
+        synArrives(segment, &stack)
+        if isAcknowledged {
+            becomeEstablished(segment, &stack)
+            _ = acknowledge(segment, &stack)
+            owe(.ack, &stack)
+            if snd.nxt < snd.end || flags.contains(.finWanted) { owe(.data, &stack) }
+        } else {
+            // Simultaneous open: our SYN again, and this time with an ACK.
+            state = .synReceived
+            owe(.control, &stack)
+        }
+    }
+
+    /// The peer's SYN: its number, and what it offers.
+    mutating func synArrives(_ segment: Segment, _ stack: inout Connections) {
+        initialReceive = segment.sequence
+        rcv.nxt = segment.sequence + 1
+        rcv.read = rcv.nxt
+        rcv.edge = rcv.nxt + min(Int(receiveLimit), 65_535)
+        lastAckSent = rcv.nxt
+        heardAt = stack.now
+        let options = segment.options
+        if !options.hasTimestamps { flags.remove(.timestamps) }
+        if !options.isSACKPermitted { flags.remove(.sack) }
+        if options.windowScale == 255 {
+            flags.remove(.scaled)
+            receiveShift = 0
+        } else if flags.contains(.scaled) {
+            sendShift = min(options.windowScale, 14)
+        }
+        if options.hasTimestamps {
+            recentTimestamp = options.timestampValue
+            recentTimestampAt = stack.now
+        }
+        let overhead: UInt16 = flags.contains(.timestamps) ? 12 : 0
+        let offered = options.maximumSegmentSize == 0 ? 536 : max(options.maximumSegmentSize, 64)
+        mss = min(offered, stack.limits.mtu - headerLength) - overhead
+        // Not scaled in a SYN (RFC 7323 §2.2).
+        snd.wnd = UInt32(segment.window)
+        snd.wl1 = segment.sequence
+        snd.wl2 = segment.acknowledgment
+    }
+
+    /// Bytes of the IP and TCP headers without options.
+    var headerLength: UInt16 { if case .v4 = tuple.remoteAddress { 40 } else { 60 } }
+
+    private mutating func becomeEstablished(_ segment: Segment, _ stack: inout Connections) {
+        state = flags.contains(.finSent) ? .finWait1 : .established
+        if !segment.flags.contains(.syn) { snd.wnd = UInt32(segment.window) << UInt32(sendShift) }
+        snd.wl1 = segment.sequence
+        snd.wl2 = segment.acknowledgment
+        quickAcks = 16
+        let initial = CongestionLimits.initialWindow(mss: UInt32(mss), lostSYNs: Int(backoff))
+        congestion = CongestionControl(stack.limits.congestion)
+        congestion.established(
+            mss: UInt32(mss), initialWindow: initial, smoothedRTT: rtt.srtt, at: stack.now,
+            random: UInt64(initialSend.bits))
+        rate = DeliveryRate(now: stack.now)
+        backoff = 0
+        tell(.established, &stack)
+        if flags.contains(.finWanted), !flags.contains(.finSent) { state = .finWait1 }
+    }
+
+    /// What an ACK of our FIN means in each state.
+    private mutating func progressAfterAcknowledgment(_ stack: inout Connections) {
+        guard flags.contains(.finSent), snd.una == snd.end + 1 else { return }
+        switch state {
+        case .finWait1:
+            state = .finWait2
+            tell(.acknowledged, &stack)
+            if flags.contains(.released) { stack.arm(.slow, of: slot, in: stack.limits.timeWait) }
+        case .closing:
+            tell(.acknowledged, &stack)
+            enterTimeWait(&stack)
+        case .lastAck:
+            tell(.acknowledged, &stack)
+            end(nil, &stack)
+        default: break
+        }
+    }
+
+    mutating func enterTimeWait(_ stack: inout Connections) {
+        state = .timeWait
+        stack.cancelAll(of: slot)
+        stack.arm(.slow, of: slot, in: stack.limits.timeWait)
+        tell(.ended, &stack)
+    }
+
+    // MARK: Text and FIN
+
+    private mutating func textArrives(_ segment: Segment, _ packet: RawSpan, _ stack: inout Connections) {
+        guard state.mayReceive else { return }
+        // Bytes that came while the user has closed are refused (RFC 1122 §4.2.2.13).
+        if flags.contains(.closed) { return owe(.reset, &stack) }
+        var start = segment.sequence
+        var bytes = packet.extracting(Int(segment.payloadOffset)..<Int(segment.payloadOffset + segment.payloadLength))
+        let isDuplicate = start < rcv.nxt
+        if isDuplicate {
+            let old = min(rcv.nxt - start, bytes.byteCount)
+            bytes = bytes.extracting(droppingFirst: old)
+            start += old
+        }
+        if bytes.byteCount > rcv.edge - start { bytes = bytes.extracting(first: max(0, rcv.edge - start)) }
+        guard bytes.byteCount > 0 else { return owe(.ack, &stack) }
+        guard hasRoom(upTo: start + bytes.byteCount, &stack) else {
+            stack.counters.noBuffer &+= 1
+            return owe(.ack, &stack)
+        }
+        peerSegment = max(min(UInt16(clamping: segment.payloadLength), 9000), peerSegment)
+        let end = start + bytes.byteCount
+        if start == rcv.nxt {
+            stack.rings.write(bytes, to: receiveRing, at: start.bits)
+            rcv.nxt = end
+            let hadRanges = rangeCount > 0
+            while let further = stack.ranges.take(reaching: rcv.nxt, head: &rangeHead, count: &rangeCount) {
+                rcv.nxt = further
+            }
+            statistics.bytesReceived &+= UInt64(bytes.byteCount)
+            tell(.readable, &stack)
+            acknowledgeLater(Int(segment.payloadLength), isUrgent: hadRanges || isDuplicate, &stack)
+        } else {
+            switch stack.ranges.insert(
+                start, end, head: &rangeHead, count: &rangeCount, limit: stack.limits.rangesPerConnection)
+            {
+            case .noted:
+                stack.rings.write(bytes, to: receiveRing, at: start.bits)
+                lastRange = start
+            case .full: stack.counters.tooManyRanges &+= 1
+            }
+            owe(.ack, &stack)  // RFC 5681 §4.2: at once
+        }
+    }
+
+    /// A second full segment is acknowledged at once, and so is whatever fills or leaves a hole (RFC 5681 §4.2, MUST-58, MUST-59).
+    private mutating func acknowledgeLater(_ count: Int, isUrgent: Bool, _ stack: inout Connections) {
+        if count >= Int(peerSegment) { unacknowledgedSegments &+= 1 }
+        if isUrgent || quickAcks > 0 || unacknowledgedSegments >= 2 {
+            if quickAcks > 0 { quickAcks -= 1 }
+            owe(.ack, &stack)
+        } else if !stack.timers.isArmed(Int32(slot) * 4 + TCPTimer.delayedAck.rawValue) {
+            stack.arm(.delayedAck, of: slot, in: stack.limits.delayedAck)
+        }
+    }
+
+    /// Sees to it that the receive ring holds bytes up to `end`.
+    private mutating func hasRoom(upTo end: SequenceNumber, _ stack: inout Connections) -> Bool {
+        let needed = end - rcv.read
+        if needed <= receiveRing.capacity { return true }
+        guard let larger = stack.rings.take(atLeast: needed) else { return false }
+        if !receiveRing.isNone {
+            stack.rings.copy(from: receiveRing, to: larger, at: rcv.read.bits, count: receiveRing.capacity)
+            stack.rings.release(receiveRing)
+        }
+        receiveRing = larger
+        return true
+    }
+
+    private mutating func finArrives(_ segment: Segment, _ stack: inout Connections) {
+        // In order only: a FIN beyond a hole comes again.
+        guard segment.sequence + Int(segment.payloadLength) == rcv.nxt, !flags.contains(.finReceived) else { return }
+        rcv.nxt += 1
+        flags.insert(.finReceived)
+        owe(.ack, &stack)
+        tell(.finished, &stack)
+        switch state {
+        case .established: state = .closeWait
+        case .finWait1:
+            // Were our FIN acknowledged, this would be FIN-WAIT-2 by now.
+            state = .closing
+        case .finWait2: enterTimeWait(&stack)
+        default: break
+        }
+    }
+
+    // MARK: The end
+
+    /// The connection is over: everything it held goes back, except for bytes that the user has not read.
+    mutating func end(_ error: TCPError?, _ stack: inout Connections) {
+        state = .closed
+        self.error = self.error ?? error
+        stack.cancelAll(of: slot)
+        stack.rings.release(sendRing)
+        sendRing = .none
+        stack.records.releaseAll(from: &recordHead, tail: &recordTail)
+        stack.ranges.releaseAll(from: &rangeHead, count: &rangeCount)
+        owed.formIntersection([.reset])
+        tell(.ended, &stack)
+    }
+}

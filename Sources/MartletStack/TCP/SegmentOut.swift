@@ -1,0 +1,37 @@
+// The headers of a segment that goes, put before a payload that is in its frame already.
+
+enum SegmentOut {
+    /// Prepends the TCP and IP headers, and fills in both checksums.
+    ///
+    /// - Precondition: the frame has 100 bytes of headroom.
+    static func prepend(_ header: TCPHeader, _ options: TCPOptions, _ tuple: FourTuple, _ frame: inout Frame) {
+        let optionsLength = options.length
+        var header = header
+        header.headerLength = UInt8(truncatingIfNeeded: 20 + optionsLength)
+        frame.prepend(Int(header.headerLength))
+        let length = frame.length
+        var bytes = frame.mutableBytes
+        header.write(to: &bytes)
+        if optionsLength > 0 {
+            var space = bytes._mutatingExtracting(20..<Int(header.headerLength))
+            options.write(to: &space)
+        }
+        var checksum = pseudoHeader(tuple, length)
+        checksum.add(bytes.bytes)
+        bytes.store(checksum.value, at: 16)
+        IPOut.prepend(from: tuple.localAddress, to: tuple.remoteAddress, protocol: .tcp, &frame)
+    }
+
+    /// The sum of addresses, protocol and length, which is the same in both directions.
+    static func pseudoHeader(_ tuple: FourTuple, _ length: Int) -> Checksum {
+        switch (tuple.localAddress, tuple.remoteAddress) {
+        case (.v4(let local), .v4(let remote)):
+            Checksum.pseudoHeader(
+                source: local, destination: remote, protocol: IPProtocol.tcp.rawValue, length: length)
+        case (.v6(let local), .v6(let remote)):
+            Checksum.pseudoHeader(
+                source: local, destination: remote, protocol: IPProtocol.tcp.rawValue, length: length)
+        default: preconditionFailure("both ends of a connection are of one family")
+        }
+    }
+}

@@ -1,0 +1,251 @@
+// The transmission control block: all that a connection is (RFC 9293 §3.3.1).
+//
+//      sent and acknowledged   in flight             may be sent      not yet allowed
+//     ───────────────────────┬─────────────────────┬────────────────┬───────────────▶  sequence space, sending
+//                         SND.UNA               SND.NXT      SND.UNA + SND.WND
+//
+//      received                                 may be received      not yet allowed
+//     ─────────────────────────────────────────┬────────────────────┬───────────────▶  sequence space, receiving
+//                  read by the user ▶ READ   RCV.NXT         RCV.NXT + RCV.WND
+//
+// Plain bytes of a fixed size in a preallocated table. The fields that a segment touches on its fast path share the first two
+// cache lines; a test holds them there. Nothing here knows of frames, addresses on the link, or tasks.
+
+/// Sending (RFC 9293 §3.3.1, figure 3).
+@usableFromInline
+struct SendSequence: BitwiseCopyable {
+    /// The oldest number that is not acknowledged.
+    @usableFromInline var una = SequenceNumber(0)
+    /// The next to be sent.
+    @usableFromInline var nxt = SequenceNumber(0)
+    /// Bytes that the peer allows from `una` on, scaled.
+    @usableFromInline var wnd: UInt32 = 0
+    /// SEG.SEQ and SEG.ACK of the segment that `wnd` came with.
+    @usableFromInline var wl1 = SequenceNumber(0)
+    @usableFromInline var wl2 = SequenceNumber(0)
+    /// Behind the last byte that the user has sent; the FIN, if there is to be one, has this number.
+    @usableFromInline var end = SequenceNumber(0)
+}
+
+/// Receiving (RFC 9293 §3.3.1, figure 4).
+@usableFromInline
+struct ReceiveSequence: BitwiseCopyable {
+    /// The next that is expected.
+    @usableFromInline var nxt = SequenceNumber(0)
+    /// The right edge that has been announced: it never moves back.
+    @usableFromInline var edge = SequenceNumber(0)
+    /// The next that the user has not read.
+    @usableFromInline var read = SequenceNumber(0)
+
+    /// RCV.WND.
+    @usableFromInline var wnd: Int { edge - nxt }
+}
+
+/// What a connection owes its peer. `Transmit` pays in the same round.
+@usableFromInline
+struct Owed: OptionSet, BitwiseCopyable {
+    @usableFromInline var rawValue: UInt8
+    @usableFromInline init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// SYN, SYN-ACK, RST, or a probe: whatever must not wait behind data.
+    @usableFromInline static var control: Owed { Owed(rawValue: 1) }
+    /// An ACK now.
+    @usableFromInline static var ack: Owed { Owed(rawValue: 2) }
+    /// Data, a retransmission or a FIN, if windows allow.
+    @usableFromInline static var data: Owed { Owed(rawValue: 4) }
+    @usableFromInline static var reset: Owed { Owed(rawValue: 8) }
+    /// One segment although no window allows it: a zero-window, tail-loss or keep-alive probe.
+    @usableFromInline static var probe: Owed { Owed(rawValue: 16) }
+}
+
+/// What is known or agreed of a connection, a bit each.
+@usableFromInline
+struct TCBFlags: OptionSet, BitwiseCopyable {
+    @usableFromInline var rawValue: UInt32
+    @usableFromInline init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// Agreed in the SYNs.
+    @usableFromInline static var timestamps: TCBFlags { TCBFlags(rawValue: 1 << 0) }
+    @usableFromInline static var sack: TCBFlags { TCBFlags(rawValue: 1 << 1) }
+    @usableFromInline static var scaled: TCBFlags { TCBFlags(rawValue: 1 << 2) }
+    @usableFromInline static var ecn: TCBFlags { TCBFlags(rawValue: 1 << 3) }
+    /// The user's wishes.
+    @usableFromInline static var noDelay: TCBFlags { TCBFlags(rawValue: 1 << 4) }
+    @usableFromInline static var cork: TCBFlags { TCBFlags(rawValue: 1 << 5) }
+    @usableFromInline static var keepAlive: TCBFlags { TCBFlags(rawValue: 1 << 6) }
+    /// Opened by `connect` and not by a listener.
+    @usableFromInline static var active: TCBFlags { TCBFlags(rawValue: 1 << 7) }
+    /// The user has closed: bytes that come now are refused (RFC 1122 §4.2.2.13).
+    @usableFromInline static var closed: TCBFlags { TCBFlags(rawValue: 1 << 8) }
+    /// The user has let go of the connection: its slot comes back when it ends.
+    @usableFromInline static var released: TCBFlags { TCBFlags(rawValue: 1 << 9) }
+    /// The user has said `finish` or `close`: a FIN goes behind the last byte.
+    @usableFromInline static var finWanted: TCBFlags { TCBFlags(rawValue: 1 << 10) }
+    /// Our FIN has been sent at least once.
+    @usableFromInline static var finSent: TCBFlags { TCBFlags(rawValue: 1 << 11) }
+    /// The peer's FIN has arrived, in order.
+    @usableFromInline static var finReceived: TCBFlags { TCBFlags(rawValue: 1 << 12) }
+    /// Bytes have come out of order.
+    @usableFromInline static var outOfOrder: TCBFlags { TCBFlags(rawValue: 1 << 13) }
+    /// An RTT sample is being timed without timestamps (Karn).
+    @usableFromInline static var timing: TCBFlags { TCBFlags(rawValue: 1 << 14) }
+    /// CE has been seen, and ECE is echoed until CWR (RFC 3168 §6.1.3).
+    @usableFromInline static var echoCongestion: TCBFlags { TCBFlags(rawValue: 1 << 15) }
+    /// CWR is owed.
+    @usableFromInline static var windowReduced: TCBFlags { TCBFlags(rawValue: 1 << 16) }
+    /// The user was refused room and wants to hear of it.
+    @usableFromInline static var wantsRoom: TCBFlags { TCBFlags(rawValue: 1 << 17) }
+    /// Waiting in its listener's queue to be accepted.
+    @usableFromInline static var queued: TCBFlags { TCBFlags(rawValue: 1 << 18) }
+    /// cwnd was the limit when segments were last sent (RFC 7661).
+    @usableFromInline static var cwndLimited: TCBFlags { TCBFlags(rawValue: 1 << 19) }
+}
+
+/// How loss is being repaired (RFC 6582, 6675, 8985).
+@usableFromInline
+enum RecoveryPhase: UInt8, BitwiseCopyable {
+    /// Nothing is known to be missing.
+    case open
+    /// The peer reports holes that are not yet deemed lost.
+    case disorder
+    /// Fast recovery: what is lost is sent again under PRR, until all that was out at its start is acknowledged.
+    case recovery
+    /// A timeout has happened, and not all that was out then is acknowledged.
+    case loss
+}
+
+/// A connection.
+@usableFromInline
+struct TCB: BitwiseCopyable {
+    // Line 0: what each arriving segment reads and most write.
+    @usableFromInline var rcv = ReceiveSequence()
+    @usableFromInline var snd = SendSequence()
+    @usableFromInline var state = TCPState.closed
+    @usableFromInline var phase = RecoveryPhase.open
+    @usableFromInline var sendShift: UInt8 = 0
+    @usableFromInline var receiveShift: UInt8 = 0
+    @usableFromInline var flags = TCBFlags(rawValue: 0)
+    /// TS.Recent and Last.ACK.sent (RFC 7323 §4.3).
+    @usableFromInline var recentTimestamp: UInt32 = 0
+    @usableFromInline var lastAckSent = SequenceNumber(0)
+    @usableFromInline var receiveRing = ByteRing.none
+
+    // Line 1: what sending and acknowledging touch.
+    @usableFromInline var sendRing = ByteRing.none
+    @usableFromInline var owed = Owed(rawValue: 0)
+    var events = ConnectionEvents(rawValue: 0)
+    /// Full segments received since the last ACK, and ACKs to be sent at once at the start (RFC 5681 §4.2).
+    @usableFromInline var unacknowledgedSegments: UInt8 = 0
+    @usableFromInline var quickAcks: UInt8 = 0
+    /// Payload of a full segment: what the peer takes less the options that each segment carries.
+    @usableFromInline var mss: UInt16 = 536
+    /// The largest payload that has come lately: what the peer's full segments are.
+    @usableFromInline var peerSegment: UInt16 = 536
+    @usableFromInline var recordHead = SentRecords.none
+    @usableFromInline var recordTail = SentRecords.none
+    /// Of the bytes in flight: reported received, and deemed lost and not yet sent again.
+    @usableFromInline var sackedBytes: UInt32 = 0
+    @usableFromInline var lostBytes: UInt32 = 0
+    @usableFromInline var rangeHead = Ranges.none
+    @usableFromInline var duplicateAcks: UInt8 = 0
+    @usableFromInline var rangeCount: UInt8 = 0
+    @usableFromInline var backoff: UInt8 = 0
+    @usableFromInline var probes: UInt8 = 0
+    @usableFromInline var timestampOffset: UInt32 = 0
+    /// The last edge that was announced before the user read: how much more to announce is judged by it.
+    @usableFromInline var receiveLimit: UInt32 = 65_536
+    @usableFromInline var sendLimit: UInt32 = 65_536
+
+    // The congestion controller and the repair of loss.
+    var congestion = CongestionControl(.cubic)
+    var rtt = RTT()
+    var minimumRTT = MinimumRTT()
+    /// Behind what was out when this recovery, or loss, began.
+    var recoveryPoint = SequenceNumber(0)
+    var prr = PRR(recoverFS: 1)
+    var rack = RACK()
+    /// What the retransmission timer is armed for.
+    var timerUse = RetransmitTimer.timeout
+    var rate = DeliveryRate(now: .zero)
+    /// What PRR allows on this ACK.
+    var allowance: UInt32 = 0
+
+    // Who it is.
+    var tuple = FourTuple(localAddress: .v4(.any), localPort: 0, remoteAddress: .v4(.any), remotePort: 0)
+    var slot: UInt32 = 0
+    var generation: UInt32 = 0
+    var initialSend = SequenceNumber(0)
+    var initialReceive = SequenceNumber(0)
+    var listener: Int32 = -1
+    var error: TCPError?
+    var recentTimestampAt = Instant.zero
+    /// When something last came, for keep-alive and the user timeout.
+    var heardAt = Instant.zero
+    /// The end of the range that came last out of order: SACK reports it first.
+    var lastRange = SequenceNumber(0)
+    var statistics = TCPStatistics()
+
+    init() {}
+}
+
+/// What has happened to a connection since its user last asked.
+public struct ConnectionEvents: OptionSet, BitwiseCopyable, Sendable {
+    public var rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// The handshake is complete.
+    public static var established: ConnectionEvents { ConnectionEvents(rawValue: 1) }
+    /// Bytes have come.
+    public static var readable: ConnectionEvents { ConnectionEvents(rawValue: 2) }
+    /// There is room to send after there was none.
+    public static var writable: ConnectionEvents { ConnectionEvents(rawValue: 4) }
+    /// The peer has finished (FIN): no bytes will come behind those that have.
+    public static var finished: ConnectionEvents { ConnectionEvents(rawValue: 8) }
+    /// All that was sent, the FIN included, is acknowledged.
+    public static var acknowledged: ConnectionEvents { ConnectionEvents(rawValue: 16) }
+    /// The connection has ended: reset, timed out, or closed by both.
+    public static var ended: ConnectionEvents { ConnectionEvents(rawValue: 32) }
+}
+
+/// Why a connection ended before its time.
+public enum TCPError: UInt8, BitwiseCopyable, Sendable, Error {
+    /// The peer answered the SYN with a reset (ECONNREFUSED).
+    case refused
+    /// The peer reset the connection (ECONNRESET).
+    case reset
+    /// Nothing was acknowledged for too long (ETIMEDOUT).
+    case timedOut
+    /// The user aborted it.
+    case aborted
+}
+
+/// A connection's counts, in Linux's terms (TCP_INFO).
+struct TCPStatistics: BitwiseCopyable, Sendable {
+    var bytesAcked: UInt64 = 0
+    var bytesReceived: UInt64 = 0
+    var segmentsIn: UInt32 = 0
+    var segmentsOut: UInt32 = 0
+    var retransmits: UInt32 = 0
+    var fastPath: UInt32 = 0
+}
+
+/// What the one timer of a sender waits for: these exclude each other (RFC 8985 §7.2, RFC 9293 §3.8.6.1).
+enum RetransmitTimer: UInt8, BitwiseCopyable {
+    /// The RTO of RFC 6298.
+    case timeout
+    /// The tail-loss probe.
+    case tailProbe
+    /// The end of the reordering window: what is still missing then is lost.
+    case reordering
+    /// The peer's window is closed: ask again.
+    case persist
+}
+
+/// What RACK keeps of a connection (RFC 8985 §5.2): the latest delivered send time, and how much reordering to tolerate.
+struct RACK: BitwiseCopyable {
+    var sentAt = Instant.zero
+    var end = SequenceNumber(0)
+    /// Of the segment delivered last, microseconds.
+    var rtt: UInt32 = 0
+    var reordering = false
+    /// RACK.reo_wnd in quarters of the minimum RTT.
+    var windowMultiplier: UInt8 = 1
+}

@@ -1,0 +1,287 @@
+// A connection pays what it owes: SYNs and resets, ACKs, data. What is lost goes again before what is new goes once.
+//
+// Hold RFC 9293 §3.8.6 (windows, silly windows), RFC 896 (Nagle) and RFC 6675 §5 beside it. Called once a round, after all
+// segments of the round have arrived, so one ACK answers them all (MUST-58, MUST-59).
+
+extension TCB {
+    /// Pays a SYN, a reset or a probe. Returns false if there is no room: it is still owed then.
+    mutating func payControl(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        if owed.contains(.reset) {
+            guard writeReset(&burst, &stack) else { return false }
+            owed = []
+            if state != .closed { end(.aborted, &stack) }
+            return true
+        }
+        if owed.contains(.control) {
+            guard writeSYN(&burst, &stack) else { return false }
+            owed.remove(.control)
+        }
+        if owed.contains(.probe) {
+            guard writeProbe(&burst, &stack) else { return false }
+            owed.remove(.probe)
+        }
+        return true
+    }
+
+    /// Pays an ACK, unless data that went has carried it.
+    mutating func payAck(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        guard owed.contains(.ack), state != .closed else { return true }
+        guard write([.ack], at: snd.nxt, count: 0, &burst, &stack) else { return false }
+        return true
+    }
+
+    /// Pays data as far as the windows allow. Returns false if the burst is full and more could go.
+    mutating func payData(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        owed.remove(.data)
+        guard state.isSynchronized, state != .timeWait, state != .closed else { return true }
+        // What is left is all: nothing waits for more room than there is.
+        if lostBytes > 0, !resend(&burst, &stack) {
+            owed.insert(.data)
+            return false
+        }
+        while let count = nextNewCount() {
+            guard !burst.isFull else {
+                owed.insert(.data)
+                return false
+            }
+            let isLast = snd.nxt + count == snd.end
+            let fin: TCPFlags = isLast && flags.contains(.finWanted) && !flags.contains(.finSent) ? [.fin] : []
+            let sequence = snd.nxt
+            guard note(sequence, count + (fin.isEmpty ? 0 : 1), &stack) else { return true }
+            if !fin.isEmpty { finGoes() }
+            guard write([.ack, isLast ? .psh : [], fin], at: sequence, count: count, &burst, &stack) else {
+                // No frame: the record stands for a segment that is lost, and the timer sends it.
+                return true
+            }
+        }
+        if snd.wnd == 0, snd.nxt == snd.una, snd.nxt < snd.end { armPersist(&stack) }
+        return true
+    }
+
+    private mutating func finGoes() {
+        flags.insert(.finSent)
+        if state == .established { state = .finWait1 } else if state == .closeWait { state = .lastAck }
+    }
+
+    /// Bytes of the next new segment; 0 is a FIN alone, and nil means that nothing may go.
+    private mutating func nextNewCount() -> Int? {
+        let waiting = snd.end - snd.nxt
+        let wantsFIN = flags.contains(.finWanted) && !flags.contains(.finSent)
+        guard waiting > 0 || (wantsFIN && waiting == 0) else {
+            if phase == .open { flags.remove(.cwndLimited) }
+            return nil
+        }
+        if waiting == 0 { return 0 }
+        let usable = snd.una + Int(snd.wnd) - snd.nxt
+        let allowed = Int(congestionAllows)
+        let count = min(waiting, Int(mss), usable, allowed)
+        if allowed < min(waiting, Int(mss)) { flags.insert(.cwndLimited) }
+        // A partial segment goes only if it is all there is, or the window is so small (silly windows, §3.8.6.2.1).
+        guard count > 0 else { return nil }
+        if count == Int(mss) { return count }
+        let isAll = count == waiting
+        if isAll, wantsFIN || flags.contains(.noDelay) || snd.nxt == snd.una, !flags.contains(.cork) { return count }
+        if isAll, !flags.contains(.cork), recordHead == SentRecords.none { return count }
+        if !isAll, allowed < Int(mss), allowed < usable { return nil }
+        return count * 2 >= Int(snd.wnd) && !isAll ? count : nil
+    }
+
+    /// Sends what is lost, the oldest first. Returns false if the burst is full.
+    private mutating func resend(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        var index = recordHead
+        while index != SentRecords.none, lostBytes > 0 {
+            guard stack.records[index].flags.contains(.lost) else {
+                index = stack.records[index].next
+                continue
+            }
+            let allowed = Int(congestionAllows)
+            // The first one always goes: else a small window could stop the repair.
+            guard allowed >= min(Int(mss), stack.records[index].count) || index == recordHead && pipe == 0 else {
+                return true
+            }
+            guard !burst.isFull else { return false }
+            if stack.records[index].count > Int(mss) {
+                let cut = stack.records[index].start + Int(mss)
+                guard stack.records.split(index, at: cut, tail: &recordTail) else { return true }
+            }
+            guard writeAgain(index, &burst, &stack) else { return true }
+            index = stack.records[index].next
+        }
+        return true
+    }
+
+    /// Sends the run of a record again.
+    private mutating func writeAgain(_ index: UInt32, _ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        var record = stack.records[index]
+        let hasFIN = flags.contains(.finSent) && record.end == snd.end + 1
+        let count = record.count - (hasFIN ? 1 : 0)
+        let fin: TCPFlags = hasFIN ? [.fin] : []
+        guard write([.ack, .psh, fin], at: record.start, count: count, &burst, &stack) else { return false }
+        let total = UInt32(truncatingIfNeeded: record.count)
+        if record.flags.contains(.lost) { lostBytes &-= min(total, lostBytes) }
+        record.flags.remove(.lost)
+        record.flags.insert(.retransmitted)
+        record.snapshot = rate.sent(pipe: pipe &- min(total, pipe), at: stack.now)
+        record.sentAt = stack.now
+        stack.records[index] = record
+        prr.sent(total)
+        allowance = allowance > total ? allowance - total : 0
+        statistics.retransmits &+= 1
+        stack.counters.retransmits &+= 1
+        if !stack.timers.isArmed(Int32(slot) * 4) { armRetransmit(&stack) }
+        return true
+    }
+
+    /// A new run goes: it joins the record before it, if that left at this same instant.
+    private mutating func note(_ sequence: SequenceNumber, _ count: Int, _ stack: inout Connections) -> Bool {
+        let before = pipe
+        let isFirst = recordHead == SentRecords.none
+        if !isFirst, stack.records[recordTail].sentAt == stack.now, stack.records[recordTail].end == sequence,
+            stack.records[recordTail].flags.isEmpty
+        {
+            stack.records[recordTail].end += count
+        } else {
+            guard let index = stack.records.take() else {
+                stack.counters.noRecord &+= 1
+                return false
+            }
+            stack.records[index].start = sequence
+            stack.records[index].end = sequence + count
+            stack.records[index].sentAt = stack.now
+            stack.records[index].snapshot = rate.sent(pipe: before, at: stack.now)
+            if isFirst { recordHead = index } else { stack.records[recordTail].next = index }
+            recordTail = index
+        }
+        snd.nxt = sequence + count
+        congestion.sent(UInt32(truncatingIfNeeded: count), pipe: before, at: stack.now)
+        prr.sent(UInt32(truncatingIfNeeded: count))
+        allowance = allowance > UInt32(count) ? allowance - UInt32(count) : 0
+        if isFirst || timerUse == .tailProbe || timerUse == .persist { armRetransmit(&stack) }
+        return true
+    }
+
+    // MARK: Segments
+
+    /// A zero-window or tail-loss probe (RFC 9293 §3.8.6.1, RFC 8985 §7.3): new data if there is any, else the last again.
+    private mutating func writeProbe(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        guard !burst.isFull else { return false }
+        if timerUse == .persist || snd.wnd == 0 {
+            // One byte beyond the window, which the peer refuses and answers: not in flight, it goes as if never sent.
+            guard snd.nxt < snd.end else { return true }
+            let isWritten = write([.ack], at: snd.nxt, count: 1, &burst, &stack)
+            armPersist(&stack)
+            return isWritten
+        }
+        guard recordTail != SentRecords.none, !stack.records[recordTail].flags.contains(.sacked) else { return true }
+        let record = stack.records[recordTail]
+        if record.count > Int(mss) {
+            guard stack.records.split(recordTail, at: record.end - Int(mss), tail: &recordTail) else { return true }
+        }
+        return writeAgain(recordTail, &burst, &stack)
+    }
+
+    /// Announces as much as fits, and never takes back what was announced (RFC 9293 §3.8.6.2.2).
+    private mutating func announceWindow(_ stack: inout Connections) -> UInt16 {
+        let limit = Int(receiveLimit)
+        let free = limit - (rcv.nxt - rcv.read)
+        let wanted = rcv.nxt + max(0, free)
+        // A window that grows by less than a segment, or half of what there is, is not worth telling.
+        if wanted - rcv.edge >= min(limit / 2, Int(peerSegment)) { rcv.edge = wanted }
+        let window = max(0, rcv.wnd)
+        return UInt16(clamping: window >> Int(receiveShift))
+    }
+
+    private func sackOptions(_ options: inout TCPOptions, _ ranges: borrowing Ranges) {
+        guard flags.contains(.sack), rangeCount > 0 else { return }
+        let most = options.hasTimestamps ? 3 : 4
+        // The range that came last first (RFC 2018 §4), then the others.
+        var count = 0
+        for isLatest in [true, false] {
+            var index = rangeHead
+            while index != Ranges.none, count < most {
+                let range = ranges.table[Int(index)]
+                let holdsLatest = range.start <= lastRange && lastRange < range.end
+                if holdsLatest == isLatest {
+                    options.sackBlocks[count] = SACKBlock(start: range.start, end: range.end)
+                    count += 1
+                }
+                index = range.next
+            }
+        }
+        options.sackCount = UInt8(count)
+    }
+
+    /// Writes a segment of an established connection into the burst. Returns false if there is no frame.
+    private mutating func write(
+        _ segmentFlags: TCPFlags, at sequence: SequenceNumber, count: Int, _ burst: inout Burst,
+        _ stack: inout Connections
+    ) -> Bool {
+        guard !burst.isFull, var frame = burst.takeFrame() else { return false }
+        frame.setLength(count)
+        if count > 0 {
+            var payload = frame.mutableBytes
+            stack.rings.read(sendRing, at: sequence.bits, into: &payload)
+        }
+        var options = TCPOptions()
+        if flags.contains(.timestamps) {
+            options.hasTimestamps = true
+            options.timestampValue = timestamp(at: stack.now)
+            options.timestampEcho = recentTimestamp
+        }
+        sackOptions(&options, stack.ranges)
+        let window = announceWindow(&stack)
+        let header = TCPHeader(
+            sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: sequence,
+            acknowledgment: rcv.nxt, flags: segmentFlags, window: window)
+        lastAckSent = rcv.nxt
+        owed.remove(.ack)
+        unacknowledgedSegments = 0
+        stack.cancel(.delayedAck, of: slot)
+        finishSegment(header, options, &frame, &stack)
+        burst.append(frame)
+        return true
+    }
+
+    private mutating func writeSYN(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        guard !burst.isFull, var frame = burst.takeFrame() else { return false }
+        var options = TCPOptions()
+        options.maximumSegmentSize = stack.limits.mtu - headerLength
+        options.isSACKPermitted = flags.contains(.sack)
+        if flags.contains(.scaled) { options.windowScale = receiveShift }
+        if flags.contains(.timestamps) {
+            options.hasTimestamps = true
+            options.timestampValue = timestamp(at: stack.now)
+            options.timestampEcho = state == .synReceived ? recentTimestamp : 0
+        }
+        let isAnswer = state == .synReceived
+        let header = TCPHeader(
+            sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: initialSend,
+            acknowledgment: isAnswer ? rcv.nxt : SequenceNumber(0), flags: isAnswer ? [.syn, .ack] : [.syn],
+            window: UInt16(clamping: min(Int(receiveLimit), 65_535)))
+        finishSegment(header, options, &frame, &stack)
+        burst.append(frame)
+        if snd.nxt == initialSend { snd.nxt = initialSend + 1 }
+        owed.remove(.ack)
+        return true
+    }
+
+    private mutating func writeReset(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        guard !burst.isFull, var frame = burst.takeFrame() else { return false }
+        let header = TCPHeader(
+            sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: snd.nxt,
+            acknowledgment: rcv.nxt, flags: [.rst, .ack], window: 0)
+        finishSegment(header, TCPOptions(), &frame, &stack)
+        burst.append(frame)
+        stack.counters.resetsOut &+= 1
+        return true
+    }
+
+    /// Puts the headers before the payload, and sums it.
+    private mutating func finishSegment(
+        _ header: TCPHeader, _ options: TCPOptions, _ frame: inout Frame, _ stack: inout Connections
+    ) {
+        SegmentOut.prepend(header, options, tuple, &frame)
+        statistics.segmentsOut &+= 1
+        stack.counters.segmentsOut &+= 1
+    }
+}

@@ -1,0 +1,93 @@
+// The user's calls on a connection (RFC 9293 §3.10.2 to §3.10.6). None sends: each marks what is owed.
+
+extension TCB {
+    /// SEND: takes as many bytes as there is room for, and returns how many. 0 means none now: `.writable` tells when.
+    mutating func send(_ bytes: RawSpan, _ stack: inout Connections) -> Int {
+        guard state.maySend, !flags.contains(.finWanted), bytes.byteCount > 0 else { return 0 }
+        let queued = snd.end - max(snd.una, initialSend + 1)
+        let count = min(bytes.byteCount, Int(sendLimit) - queued)
+        guard count > 0, hasSendRoom(queued + count, &stack) else {
+            flags.insert(.wantsRoom)
+            return 0
+        }
+        stack.rings.write(bytes.extracting(first: count), to: sendRing, at: snd.end.bits)
+        snd.end += count
+        if count < bytes.byteCount { flags.insert(.wantsRoom) }
+        owe(.data, &stack)
+        return count
+    }
+
+    private func max(_ left: SequenceNumber, _ right: SequenceNumber) -> SequenceNumber { .max(left, right) }
+
+    /// Sees to it that the send ring holds `count` bytes from SND.UNA on.
+    private mutating func hasSendRoom(_ count: Int, _ stack: inout Connections) -> Bool {
+        if count <= sendRing.capacity { return true }
+        guard let larger = stack.rings.take(atLeast: count) else {
+            stack.counters.noBuffer &+= 1
+            return false
+        }
+        if !sendRing.isNone {
+            let first = max(snd.una, initialSend + 1)
+            stack.rings.copy(from: sendRing, to: larger, at: first.bits, count: snd.end - first)
+            stack.rings.release(sendRing)
+        }
+        sendRing = larger
+        return true
+    }
+
+    /// RECEIVE: shows `body` received bytes, in one run, and takes off as many as it returns. Returns that number; `body` is
+    /// not called if there are none.
+    mutating func receive(_ stack: inout Connections, _ body: (RawSpan) -> Int) -> Int {
+        let end = flags.contains(.finReceived) ? rcv.nxt - 1 : rcv.nxt
+        let waiting = end - rcv.read
+        guard waiting > 0, !receiveRing.isNone else { return 0 }
+        let count = stack.rings.withRun(of: receiveRing, at: rcv.read.bits, count: waiting) { run in
+            let count = body(run)
+            precondition(count >= 0 && count <= run.byteCount, "consumed more than there was")
+            return count
+        }
+        rcv.read += count
+        if rcv.read == end, rangeCount == 0 {
+            stack.rings.release(receiveRing)
+            receiveRing = .none
+        }
+        // The window has opened by two segments, or from nothing: the peer should know (RFC 9293 §3.8.6.2.2).
+        let free = Int(receiveLimit) - (rcv.nxt - rcv.read)
+        let wanted = rcv.nxt + Swift.max(0, free)
+        if state.mayReceive,
+            wanted - rcv.edge >= min(Int(receiveLimit) / 2, 2 * Int(peerSegment))
+                || (rcv.wnd < Int(peerSegment) && free >= Int(peerSegment))
+        {
+            owe(.ack, &stack)
+        }
+        return count
+    }
+
+    /// CLOSE, of the sending side: a FIN goes behind what is queued.
+    mutating func finish(_ stack: inout Connections) {
+        guard state.maySend, !flags.contains(.finWanted) else { return }
+        flags.insert(.finWanted)
+        owe(.data, &stack)
+    }
+
+    /// CLOSE of both sides: bytes that are unread, or still come, reset the connection (RFC 1122 §4.2.2.13).
+    mutating func close(_ stack: inout Connections) {
+        flags.insert(.closed)
+        let end = flags.contains(.finReceived) ? rcv.nxt - 1 : rcv.nxt
+        if state.isSynchronized, end > rcv.read { return abort(&stack) }
+        if state == .synSent { return self.end(.aborted, &stack) }
+        finish(&stack)
+    }
+
+    /// ABORT: a reset goes, and everything is dropped.
+    mutating func abort(_ stack: inout Connections) {
+        switch state {
+        case .closed: return
+        case .synSent, .timeWait: end(.aborted, &stack)
+        default:
+            owe(.reset, &stack)
+            end(.aborted, &stack)
+            stack.control.append(slot)
+        }
+    }
+}

@@ -1,0 +1,81 @@
+import Testing
+
+@testable import MartletStack
+
+@Suite struct ConnectionTableTests {
+    static func tuple(_ number: Int) -> FourTuple {
+        FourTuple(
+            localAddress: .v4(IPv4Address(10, 0, 0, 1)), localPort: 7,
+            remoteAddress: .v4(IPv4Address(bits: 0x0a01_0000 | UInt32(number >> 4))),
+            remotePort: UInt16(number & 15) + 1)
+    }
+
+    @Test(
+        "connections that come and go are found as long as they are there, and not afterwards",
+        arguments: 0..<10 as Range<UInt64>)
+    func demultiplexer(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var table = ConnectionTable(capacity: 64)
+        var demultiplexer = Demultiplexer(capacity: 64, secret: .init(low: seed, high: 0))
+        var there: [Int: UInt32] = [:]
+        for _ in 0..<3000 {
+            let number = Int.random(in: 0..<100, using: &random)
+            if let slot = there[number] {
+                demultiplexer.remove(Self.tuple(number), slot)
+                table.release(slot)
+                there[number] = nil
+            } else if let slot = table.take() {
+                table[slot].tuple = Self.tuple(number)
+                demultiplexer.insert(Self.tuple(number), slot)
+                there[number] = slot
+            }
+            for number in 0..<100 {
+                #expect(demultiplexer.find(Self.tuple(number), in: table) == there[number], "seed \(seed)")
+            }
+        }
+        #expect(table.count == there.count)
+    }
+
+    @Test("a slot used again has another generation, and the old name names nothing")
+    func generations() {
+        var table = ConnectionTable(capacity: 1)
+        let slot = table.take()!
+        let id = table.id(of: slot)
+        #expect(table.slot(of: id) == slot)
+        #expect(table.take() == nil)
+        table.release(slot)
+        #expect(table.slot(of: id) == nil)
+        #expect(table.take() == slot)
+        #expect(table.slot(of: id) == nil)
+        #expect(table.id(of: slot) != id)
+    }
+
+    @Test("a queue of slots keeps their order and holds each once")
+    func slotQueue() {
+        var queue = SlotQueue(capacity: 4)
+        for slot in [2, 0, 2, 3, 0] as [UInt32] { queue.append(slot) }
+        #expect(queue.popFirst() == 2)
+        queue.append(2)
+        #expect(queue.popFirst() == 0)
+        #expect(queue.popFirst() == 3)
+        #expect(queue.popFirst() == 2)
+        #expect(queue.popFirst() == nil)
+        queue.append(1)
+        #expect(queue.popFirst() == 1)
+        #expect(queue.popFirst() == nil)
+    }
+
+    @Test("a TCB is at most 488 bytes, and what each segment touches is on its first two cache lines")
+    func layout() {
+        #expect(MemoryLayout<TCB>.size <= 488, "\(MemoryLayout<TCB>.size)")
+        for offset in [
+            MemoryLayout<TCB>.offset(of: \.rcv), MemoryLayout<TCB>.offset(of: \.snd),
+            MemoryLayout<TCB>.offset(of: \.state),
+            MemoryLayout<TCB>.offset(of: \.flags), MemoryLayout<TCB>.offset(of: \.recentTimestamp),
+            MemoryLayout<TCB>.offset(of: \.receiveRing), MemoryLayout<TCB>.offset(of: \.sendRing),
+            MemoryLayout<TCB>.offset(of: \.owed), MemoryLayout<TCB>.offset(of: \.recordHead),
+        ] {
+            #expect(offset.map { $0 < 128 } == true)
+        }
+    }
+}
