@@ -11,13 +11,13 @@ struct IPIdentification: ~Copyable {
         var usedAt = Instant.zero
     }
 
-    private let key: HashKey
+    private let key: SipHash.Key
     private var counters: [Counter]
 
     /// - Precondition: `counterCount` is a power of two.
     init(counterCount: Int = 2048, using random: inout some RandomNumberGenerator) {
         precondition(counterCount > 0 && counterCount & (counterCount - 1) == 0, "a power of two")
-        key = HashKey(using: &random)
+        key = SipHash.Key(using: &random)
         counters = []
         counters.reserveCapacity(counterCount)
         for _ in 0..<counterCount { counters.append(Counter(value: UInt32.random(in: 0...UInt32.max, using: &random))) }

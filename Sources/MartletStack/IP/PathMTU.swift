@@ -21,7 +21,7 @@ struct PathMTU: ~Copyable {
         var hash: UInt64 = 0
     }
 
-    private let key: HashKey
+    private let key: SipHash.Key
     private let capacity: Int
     private var index: HashIndex
     private var paths: [Path] = []
@@ -34,7 +34,7 @@ struct PathMTU: ~Copyable {
     init(capacity: Int = 256, using random: inout some RandomNumberGenerator) {
         precondition(capacity > 0, "a table without room")
         self.capacity = capacity
-        key = HashKey(using: &random)
+        key = SipHash.Key(using: &random)
         index = HashIndex(capacity: capacity)
         paths.reserveCapacity(capacity)
     }

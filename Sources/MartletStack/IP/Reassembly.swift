@@ -38,7 +38,7 @@ struct Reassembly: ~Copyable {
     }
 
     let limits: ReassemblyLimits
-    private let key: HashKey
+    private let key: SipHash.Key
     private var index: HashIndex
     private var datagrams: [Datagram]
     /// `limits.fragments` for each datagram, in order.
@@ -60,7 +60,7 @@ struct Reassembly: ~Copyable {
     init(limits: ReassemblyLimits = ReassemblyLimits(), now: Instant, using random: inout some RandomNumberGenerator) {
         precondition(limits.datagrams > 0 && limits.fragments > 1 && limits.byteCount >= 1 << 16, "no room")
         self.limits = limits
-        key = HashKey(using: &random)
+        key = SipHash.Key(using: &random)
         index = HashIndex(capacity: limits.datagrams)
         datagrams = Array(repeating: Datagram(), count: limits.datagrams)
         ranges = Array(repeating: Range(), count: limits.datagrams * limits.fragments)

@@ -6,7 +6,7 @@
 /// Makes interface identifiers from a secret.
 struct StableInterfaceIdentifier: BitwiseCopyable {
     /// secret_key: to be kept, if addresses are to be the same after the next start.
-    var secret: HashKey
+    var secret: SipHash.Key
 
     /// The identifier for `prefix`, the first 64 bits of the address, on an interface.
     ///

@@ -44,7 +44,7 @@ struct Neighbors: ~Copyable {
 
     let limits: NeighborLimits
     let times: NeighborTimes
-    private let key: HashKey
+    private let key: SipHash.Key
     private var index: HashIndex
     private var rings = InlineArray<5, Ends>(repeating: Ends())
     var entries: [Entry]
@@ -65,7 +65,7 @@ struct Neighbors: ~Copyable {
         precondition(limits.entries >= 4 && limits.frames > 0 && limits.framesPerNeighbor > 0, "a table without room")
         self.limits = limits
         self.times = times
-        key = HashKey(using: &random)
+        key = SipHash.Key(using: &random)
         index = HashIndex(capacity: limits.entries)
         entries = Array(repeating: Entry(), count: limits.entries)
         pending = PendingFrames(pool: pool, capacity: limits.frames)

@@ -5,7 +5,7 @@ import Testing
 @testable import MartletStack
 
 @Suite struct SLAACTests {
-    static let identifiers = StableInterfaceIdentifier(secret: HashKey(1, 2))
+    static let identifiers = StableInterfaceIdentifier(secret: SipHash.Key(1, 2))
     static let prefix = IPv6Address(high: 0x2001_0db8_0000_0001, low: 0)
 
     static func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
@@ -121,7 +121,7 @@ import Testing
     // MARK: Identifiers
 
     @Test func `Identifiers depend on everything they are made of, and on nothing else`() {
-        let other = StableInterfaceIdentifier(secret: HashKey(1, 3))
+        let other = StableInterfaceIdentifier(secret: SipHash.Key(1, 3))
         let all: Set<UInt64> = [
             Self.identifiers.identifier(prefix: 1, networkInterface: 1),
             other.identifier(prefix: 1, networkInterface: 1),

@@ -7,7 +7,7 @@ import Testing
 @Suite struct HashIndexTests {
     /// From the reference implementation of SipHash-2-4: key 00 … 0f, message 00 … (length − 1).
     @Test func `The keyed hash is SipHash`() {
-        let key = HashKey(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908)
+        let key = SipHash.Key(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908)
         var hash = KeyedHash(key: key)
         #expect(hash.finish() == 0x726f_db47_dd0e_0e31)
         hash.absorb(0x0706_0504_0302_0100)
@@ -18,7 +18,7 @@ import Testing
 
     @Test func `An address and the one that maps it hash differently`() {
         let address = IPv4Address(192, 0, 2, 1)
-        var left = KeyedHash(key: HashKey(1, 2))
+        var left = KeyedHash(key: SipHash.Key(1, 2))
         var right = left
         left.absorb(IPAddress.v4(address))
         right.absorb(IPAddress.v6(IPv6Address(mapping: address)))
