@@ -56,7 +56,8 @@ let package = Package(
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),
-        .testTarget(name: "MartletStackTests", dependencies: ["MartletStack"], swiftSettings: strict),
+        .testTarget(
+            name: "MartletStackTests", dependencies: ["MartletStack", "MartletSimulation"], swiftSettings: strict),
         .testTarget(
             name: "MartletSimulationTests", dependencies: ["MartletSimulation", "MartletStack"], swiftSettings: strict),
         .testTarget(name: "MartletToolTests", dependencies: ["MartletTool", "Martlet"], swiftSettings: strict),

@@ -264,6 +264,24 @@ struct Stack: ~Copyable {
         table.slot(of: id).map { (table[$0].tuple, table[$0].snd.nxt) }
     }
 
+    /// A field of a connection by its name, for scripts; nil if there is none of that name.
+    func number(_ field: String, of id: ConnectionID) -> Int64? {
+        guard let slot = table.slot(of: id) else { return nil }
+        let tcb = table[slot]
+        switch field {
+        case "cwnd": return Int64(tcb.congestion.cwnd)
+        case "ssthresh": return Int64(tcb.congestion.ssthresh)
+        case "srtt": return Int64(tcb.rtt.srtt)
+        case "rto": return Int64(tcb.rtt.rto)
+        case "mss": return Int64(tcb.mss)
+        case "snd_una": return Int64(tcb.snd.una - tcb.initialSend)
+        case "snd_nxt": return Int64(tcb.snd.nxt - tcb.initialSend)
+        case "rcv_nxt": return Int64(tcb.rcv.nxt - tcb.initialReceive)
+        case "retransmits": return Int64(tcb.statistics.retransmits)
+        default: return nil
+        }
+    }
+
     func error(of id: ConnectionID) -> TCPError? { table.slot(of: id).flatMap { table[$0].error } }
 
     mutating func send(_ id: ConnectionID, _ bytes: RawSpan) -> Int {

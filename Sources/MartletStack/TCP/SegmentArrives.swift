@@ -167,6 +167,7 @@ extension TCB {
         if options.windowScale == 255 {
             flags.remove(.scaled)
             receiveShift = 0
+            receiveLimit = min(receiveLimit, 65_535)
         } else if flags.contains(.scaled) {
             sendShift = min(options.windowScale, 14)
         }
@@ -192,6 +193,12 @@ extension TCB {
         snd.wl1 = segment.sequence
         snd.wl2 = segment.acknowledgment
         quickAcks = 16
+        // The handshake is the first round trip (RFC 6298 §2), unless its SYN went twice.
+        if backoff == 0, !flags.contains(.timestamps) {
+            let age = UInt32(clamping: (stack.now.nanoseconds - rack.sentAt.nanoseconds) / 1000)
+            rtt.sample(age)
+            minimumRTT.sample(age, at: stack.now)
+        }
         let initial = CongestionLimits.initialWindow(mss: UInt32(mss), lostSYNs: Int(backoff))
         congestion = CongestionControl(stack.limits.congestion)
         congestion.established(

@@ -49,7 +49,7 @@ extension TCB {
             let sequence = snd.nxt
             guard note(sequence, count + (fin.isEmpty ? 0 : 1), &stack) else { return true }
             if !fin.isEmpty { finGoes() }
-            guard write([.ack, isLast ? .psh : [], fin], at: sequence, count: count, &burst, &stack) else {
+            guard write([.ack, isLast && count > 0 ? .psh : [], fin], at: sequence, count: count, &burst, &stack) else {
                 // No frame: the record stands for a segment that is lost, and the timer sends it.
                 return true
             }
@@ -116,7 +116,9 @@ extension TCB {
         let hasFIN = flags.contains(.finSent) && record.end == snd.end + 1
         let count = record.count - (hasFIN ? 1 : 0)
         let fin: TCPFlags = hasFIN ? [.fin] : []
-        guard write([.ack, .psh, fin], at: record.start, count: count, &burst, &stack) else { return false }
+        guard write([.ack, count > 0 ? .psh : [], fin], at: record.start, count: count, &burst, &stack) else {
+            return false
+        }
         let total = UInt32(truncatingIfNeeded: record.count)
         if record.flags.contains(.lost) { lostBytes &-= min(total, lostBytes) }
         record.flags.remove(.lost)
@@ -260,7 +262,10 @@ extension TCB {
             window: UInt16(clamping: min(Int(receiveLimit), 65_535)))
         finishSegment(header, options, &frame, &stack)
         burst.append(frame)
-        if snd.nxt == initialSend { snd.nxt = initialSend + 1 }
+        if snd.nxt == initialSend {
+            snd.nxt = initialSend + 1
+            rack.sentAt = stack.now
+        }
         owed.remove(.ack)
         return true
     }

@@ -51,13 +51,9 @@ extension TCB {
             stack.rings.release(receiveRing)
             receiveRing = .none
         }
-        // The window has opened by two segments, or from nothing: the peer should know (RFC 9293 §3.8.6.2.2).
+        // A window that has doubled is worth an ACK of its own, and one that opens from nothing (RFC 9293 §3.8.6.2.2).
         let free = Int(receiveLimit) - (rcv.nxt - rcv.read)
-        let wanted = rcv.nxt + Swift.max(0, free)
-        if state.mayReceive,
-            wanted - rcv.edge >= min(Int(receiveLimit) / 2, 2 * Int(peerSegment))
-                || (rcv.wnd < Int(peerSegment) && free >= Int(peerSegment))
-        {
+        if state.mayReceive, free >= Swift.max(2 * rcv.wnd, min(Int(receiveLimit) / 2, Int(peerSegment))) {
             owe(.ack, &stack)
         }
         return count

@@ -1,0 +1,254 @@
+// Plays a packet script to a stack, in virtual time: what the script injects arrives, what it expects must be what the stack sends
+// next, and when.
+
+import MartletSimulation
+
+@testable import MartletStack
+
+/// A script that did not go as it says.
+struct ScriptFailure: Error, CustomStringConvertible {
+    let description: String
+}
+
+struct ScriptRunner: ~Copyable {
+    private var stack: Stack
+    private let pool = FramePool(count: 256)
+    private var now = Instant.zero
+    private var local: SegmentBytes.Endpoint
+    private var remote: SegmentBytes.Endpoint
+    /// What the stack has sent and the script has not yet expected.
+    private var sent: [(at: Instant, bytes: [UInt8])] = []
+    private var listener: Int?
+    private var connection: ConnectionID?
+    private var written: UInt32 = 1
+    private var read: UInt32 = 1
+
+    /// An exact time may be missed by the tick of the timer wheel, and an inexact one by what a script's author rounds.
+    private static let tolerance: Int64 = 1_000_000
+
+    init(_ limits: TCPLimits = TCPLimits(), remoteSequence: UInt32 = 0xffff_ff00) {
+        let address = IPAddress("192.168.0.1")!
+        local = .init(address: address, port: 8080, initialSequence: 0)
+        remote = .init(address: IPAddress("192.0.2.1")!, port: 40_000, initialSequence: remoteSequence)
+        stack = Stack(addresses: [address], limits: limits, secret: .init(low: 1, high: 2), now: .zero)
+    }
+
+    /// Plays `text`, and throws at the first line that fails.
+    static func play(_ text: String, _ limits: TCPLimits = TCPLimits(), remoteSequence: UInt32 = 0xffff_ff00) throws {
+        let script = try PacketScript(text)
+        var runner = ScriptRunner(limits, remoteSequence: remoteSequence)
+        for line in script.lines {
+            do { try runner.play(line) } catch let failure as ScriptFailure {
+                throw ScriptFailure(description: "line \(line.number), \(line): \(failure)")
+            }
+        }
+        guard runner.sent.isEmpty else {
+            throw ScriptFailure(description: "at the end: \(runner.describe(runner.sent[0].bytes)) was not expected")
+        }
+    }
+
+    private mutating func play(_ line: PacketScript.Line) throws {
+        let times: ClosedRange<Instant> =
+            switch line.time {
+            case .absolute(let range): range
+            case .relative(let range): now + range.lowerBound...now + range.upperBound
+            case .any: now...now + .seconds(3600)
+            }
+        switch line.event {
+        case .expect(let packet): try expect(packet, times, line.time)
+        case .inject(.tcp(let segment)):
+            run(until: times.lowerBound)
+            inject(SegmentBytes.packet(segment, on: .init(from: remote, to: local)))
+        case .inject(.icmp): throw ScriptFailure(description: "ICMP is not joined to the stack yet")
+        case .call(let call):
+            run(until: times.lowerBound)
+            try make(call)
+        case .check(let comparisons):
+            run(until: times.lowerBound)
+            for comparison in comparisons { try check(comparison) }
+        }
+    }
+
+    // MARK: Time and packets
+
+    private mutating func run(until end: Instant) {
+        collect()
+        while let deadline = stack.nextDeadline, deadline <= end {
+            now = max(now, deadline)
+            stack.advance(to: now)
+            collect()
+        }
+        now = max(now, end)
+        stack.advance(to: now)
+        collect()
+    }
+
+    private mutating func collect() {
+        var burst = pool.makeBurst()
+        var isPaid = false
+        while !isPaid {
+            isPaid = stack.egress(into: &burst, at: now)
+            while let frame = burst.popFirst() {
+                let bytes = frame.bytes
+                sent.append((now, (0..<bytes.byteCount).map { bytes.byte(at: $0) }))
+            }
+        }
+    }
+
+    private mutating func inject(_ bytes: [UInt8]) {
+        var burst = pool.makeBurst()
+        var frame = burst.takeFrame()!
+        frame.setLength(bytes.count)
+        var space = frame.mutableBytes
+        for (index, byte) in bytes.enumerated() { space.store(byte, at: index) }
+        burst.append(frame)
+        stack.ingress(&burst, at: now)
+        if let listener, connection == nil { connection = stack.accept(listener) }
+        collect()
+    }
+
+    private mutating func expect(
+        _ packet: PacketScript.Packet, _ times: ClosedRange<Instant>, _ time: PacketScript.Time
+    ) throws {
+        guard case .tcp(let expected) = packet else { throw ScriptFailure(description: "only segments are expected") }
+        collect()
+        // Until there is something, or it is too late.
+        let latest = times.upperBound.advanced(byNanoseconds: Self.tolerance)
+        while sent.isEmpty, let deadline = stack.nextDeadline, deadline <= latest { run(until: deadline) }
+        guard !sent.isEmpty else {
+            run(until: latest)
+            throw ScriptFailure(description: "nothing was sent")
+        }
+        let (at, bytes) = sent.removeFirst()
+        let found = try SegmentOnWire(bytes)
+        if found.absolute.flags.contains(.syn) {
+            local.initialSequence = found.absolute.sequence
+            local.port = found.sourcePort
+        }
+        guard let segment = found.relative(to: .init(from: local, to: remote)) else {
+            throw ScriptFailure(description: "sent to or from elsewhere: \(found)")
+        }
+        let differences = expected.differences(from: segment)
+        guard differences.isEmpty else {
+            throw ScriptFailure(description: "sent was \(segment): \(differences.joined(separator: "; "))")
+        }
+        let isRetransmitted = segment.length > 0
+        if isRetransmitted, found.data != SegmentBytes.data(from: segment.sequence, count: segment.length) {
+            throw ScriptFailure(description: "the data of \(segment) is not what was written")
+        }
+        if time != .any {
+            let early = times.lowerBound.nanoseconds - at.nanoseconds
+            let late = at.nanoseconds - times.upperBound.nanoseconds
+            guard max(early, late) <= Self.tolerance else {
+                let seconds = Double(at.nanoseconds) / 1e9
+                throw ScriptFailure(description: "sent at \(seconds) s")
+            }
+        }
+        now = max(now, at)
+    }
+
+    private func describe(_ bytes: [UInt8]) -> String {
+        guard let found = try? SegmentOnWire(bytes) else { return "a packet of \(bytes.count) bytes" }
+        return "\(found.relative(to: .init(from: local, to: remote)) ?? found.absolute)"
+    }
+
+    // MARK: Calls
+
+    private mutating func make(_ call: PacketScript.UserCall) throws {
+        let result = try perform(call.call)
+        if let expected = call.result, expected.value != result {
+            throw ScriptFailure(description: "returned \(result)")
+        }
+        collect()
+    }
+
+    private mutating func perform(_ call: PacketScript.UserCall.Call) throws -> Int64 {
+        switch call {
+        case .listen:
+            listener = stack.listen(port: local.port, backlog: 16)
+            return 0
+        case .connect:
+            remote.port = 8080
+            connection = stack.connect(from: local.address, to: remote.address, port: remote.port)
+            return connection == nil ? -1 : 0
+        case .accept:
+            if connection == nil, let listener { connection = stack.accept(listener) }
+            return connection == nil ? -1 : 0
+        case .write(let count):
+            let accepted = stack.send(try id(), SegmentBytes.data(from: written, count: count))
+            written &+= UInt32(accepted)
+            return Int64(accepted)
+        case .read(let count):
+            var taken = 0
+            var differs = false
+            let start = read
+            while taken < count {
+                let more = stack.receive(try id()) { run in
+                    let length = min(run.byteCount, count - taken)
+                    let expected = SegmentBytes.data(from: start &+ UInt32(taken), count: length)
+                    for index in 0..<length where run.byte(at: index) != expected[index] { differs = true }
+                    return length
+                }
+                if more == 0 { break }
+                taken += more
+            }
+            read &+= UInt32(taken)
+            if differs { throw ScriptFailure(description: "read bytes that the peer has not sent in this order") }
+            return Int64(taken)
+        case .shutdown(.sending): stack.finish(try id())
+        case .shutdown: throw ScriptFailure(description: "the stack ends the sending side alone, or both with close()")
+        case .close: stack.release(try id())
+        case .abort: stack.abort(try id())
+        case .setsockopt(name: "TCP_NODELAY", let value): stack.setNoDelay(try id(), value == .number(1))
+        case .setsockopt(let name, _): throw ScriptFailure(description: "no option \(name)")
+        }
+        return 0
+    }
+
+    private func id() throws -> ConnectionID {
+        guard let connection else { throw ScriptFailure(description: "there is no connection") }
+        return connection
+    }
+
+    private func check(_ comparison: PacketScript.Comparison) throws {
+        switch (comparison.field, comparison.value) {
+        case ("state", .name(let name)):
+            let state = connection.map { stack.state(of: $0).name } ?? "CLOSED"
+            guard comparison.comparator.holds(state, name) else {
+                throw ScriptFailure(description: "state is \(state)")
+            }
+        case ("error", .name(let name)):
+            let error = connection.flatMap { stack.error(of: $0) }.map { "\($0)" } ?? "none"
+            guard comparison.comparator.holds(error, name) else {
+                throw ScriptFailure(description: "error is \(error)")
+            }
+        case (let field, .number(let value)):
+            guard let found = stack.number(field, of: try id()) else {
+                throw ScriptFailure(description: "no field \(field)")
+            }
+            guard comparison.comparator.holds(found, value) else {
+                throw ScriptFailure(description: "\(field) is \(found)")
+            }
+        default: throw ScriptFailure(description: "no field \(comparison.field) of this kind")
+        }
+    }
+}
+
+extension TCPState {
+    /// As in RFC 9293, with underscores.
+    var name: String {
+        switch self {
+        case .closed: "CLOSED"
+        case .listen: "LISTEN"
+        case .synSent: "SYN_SENT"
+        case .synReceived: "SYN_RECEIVED"
+        case .established: "ESTABLISHED"
+        case .finWait1: "FIN_WAIT_1"
+        case .finWait2: "FIN_WAIT_2"
+        case .closeWait: "CLOSE_WAIT"
+        case .closing: "CLOSING"
+        case .lastAck: "LAST_ACK"
+        case .timeWait: "TIME_WAIT"
+        }
+    }
+}
