@@ -305,8 +305,10 @@ extension TCB {
     }
 
     private mutating func finArrives(_ segment: Segment, _ stack: inout Connections) {
-        // In order only: a FIN beyond a hole comes again.
-        guard segment.sequence + Int(segment.payloadLength) == rcv.nxt, !flags.contains(.finReceived) else { return }
+        // In order only: one beyond a hole is answered like data there, and comes again.
+        guard segment.sequence + Int(segment.payloadLength) == rcv.nxt, !flags.contains(.finReceived) else {
+            return owe(.ack, &stack)
+        }
         rcv.nxt += 1
         flags.insert(.finReceived)
         owe(.ack, &stack)

@@ -190,4 +190,116 @@ import Testing
                 +0 > P. 11:31(20) ack 1
                 """)
     }
+
+    @Test("RFC 5681 §4.2, MUST-40: after the start, a lone segment is acknowledged within 40 ms, and two at once")
+    func delayedAck() throws {
+        // The first 16 segments are acknowledged at once.
+        let quick = (0..<16).map {
+            "+0 < P. \(1 + $0 * 536):\(537 + $0 * 536)(536) ack 1 win 65535\n+0 > . 1:1(0) ack \(537 + $0 * 536)\n"
+        }
+        try ScriptRunner.play(
+            Self.accepted + quick.joined() + """
+                +0 < P. 8577:9113(536) ack 1 win 65535
+                +.04 > . 1:1(0) ack 9113
+                +1 < . 9113:9649(536) ack 1 win 65535
+                +0 < . 9649:10185(536) ack 1 win 65535
+                +0 > . 1:1(0) ack 10185
+                """)
+    }
+
+    @Test("§3.10.7.4, fifth: an ACK of what was never sent is answered and changes nothing")
+    func acknowledgesTheUnsent() throws {
+        try ScriptRunner.play(
+            Self.accepted + """
+                +0 < . 1:1(0) ack 1000 win 65535
+                +0 > . 1:1(0) ack 1
+                +0 %{ state == ESTABLISHED, snd_una == 1 }%
+                """)
+    }
+
+    @Test("§3.10.7.3: in SYN-SENT an ACK of something else does nothing, and a reset without the right ACK neither")
+    func synSent() throws {
+        try ScriptRunner.play(
+            """
+            0 connect() = 0
+            +0 > S 0:0(0) <...>
+            +0 < R 0:0(0) win 0
+            +0 %{ state == SYN_SENT }%
+            +0 < R. 0:0(0) ack 77 win 0
+            +0 %{ state == SYN_SENT }%
+            +0 < R. 0:0(0) ack 1 win 0
+            +0 %{ state == CLOSED, error == refused }%
+            """)
+    }
+
+    @Test("§3.10.7.4, eighth: a FIN beyond a hole waits for its turn, and one with data ends behind it")
+    func fins() throws {
+        try ScriptRunner.play(
+            Self.accepted + """
+                +0 < F. 101:101(0) ack 1 win 65535
+                +0 > . 1:1(0) ack 1
+                +0 %{ state == ESTABLISHED }%
+                +0 < FP. 1:101(100) ack 1 win 65535
+                +0 > . 1:1(0) ack 102
+                +0 %{ state == CLOSE_WAIT }%
+                +0 read(1000) = 100
+                """)
+    }
+
+    @Test("§3.6.1: TIME-WAIT answers a FIN that comes again, and lasts two MSL from then")
+    func timeWait() throws {
+        try ScriptRunner.play(
+            Self.accepted + """
+                +0 shutdown(SHUT_WR) = 0
+                +0 > F. 1:1(0) ack 1
+                +.1 < F. 1:1(0) ack 2 win 65535
+                +0 > . 2:2(0) ack 2
+                +0 %{ state == TIME_WAIT }%
+                +30 < F. 1:1(0) ack 2 win 65535
+                +0 > . 2:2(0) ack 2
+                +59 %{ state == TIME_WAIT }%
+                +2 %{ state == CLOSED }%
+                """)
+    }
+
+    @Test("a lost FIN goes again")
+    func lostFIN() throws {
+        try ScriptRunner.play(
+            Self.accepted + """
+                +0 write(10) = 10
+                +0 shutdown(SHUT_WR) = 0
+                +0 > P. 1:11(10) ack 1
+                +.1 < . 1:1(0) ack 11 win 65535
+                * > F. 11:11(0) ack 1
+                +.2~+.6 > F. 11:11(0) ack 1
+                +.1 < . 1:1(0) ack 12 win 65535
+                +0 %{ state == FIN_WAIT_2 }%
+                """)
+    }
+
+    @Test("RFC 1122 §4.2.2.13: bytes for a user who has closed reset the connection")
+    func bytesAfterClose() throws {
+        try ScriptRunner.play(
+            Self.accepted + """
+                +0 close() = 0
+                +0 > F. 1:1(0) ack 1
+                +.1 < P. 1:101(100) ack 2 win 65535
+                +0 > R. 2:2(0) ack 1
+                +0 %{ state == CLOSED }%
+                """)
+    }
+
+    @Test(
+        "sequence numbers wrap in the middle of the data",
+        arguments: [0xffff_ffff, 0xffff_fe00, 0x7fff_fff0] as [UInt32])
+    func wraps(remoteSequence: UInt32) throws {
+        try ScriptRunner.play(
+            Self.accepted + """
+                +0 < P. 1:537(536) ack 1 win 65535
+                +0 > . 1:1(0) ack 537
+                +0 < P. 537:1073(536) ack 1 win 65535
+                +0 > . 1:1(0) ack 1073
+                +0 read(5000) = 1072
+                """, remoteSequence: remoteSequence)
+    }
 }
