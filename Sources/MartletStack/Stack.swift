@@ -220,17 +220,14 @@ struct Stack: ~Copyable {
     /// OPEN, active. Nil if no port or no connection is free.
     mutating func connect(from local: IPAddress, to remote: IPAddress, port: UInt16) -> ConnectionID? {
         var tuple = FourTuple(localAddress: local, localPort: 0, remoteAddress: remote, remotePort: port)
-        let hash = demultiplexer.hash
-        var found: UInt16?
-        for attempt in 0..<16_384 {
-            let offset = hash.portOffset(tuple) &+ UInt64(attempt)
-            tuple.localPort = 49_152 + UInt16(offset % 16_384)
-            if demultiplexer.find(tuple, in: table) == nil {
-                found = tuple.localPort
-                break
-            }
+        var candidate = tuple
+        let found = ports.next(for: tuple, hash: demultiplexer.hash) { port in
+            candidate.localPort = port
+            return demultiplexer.find(candidate, in: table) == nil
         }
-        guard found != nil, let slot = open(tuple, isActive: true) else { return nil }
+        guard let found else { return nil }
+        tuple.localPort = found
+        guard let slot = open(tuple, isActive: true) else { return nil }
         table[slot].state = .synSent
         table[slot].owe(.control, &connections)
         connections.arm(.retransmit, of: slot, in: Int64(table[slot].rtt.rto) * 1000)
