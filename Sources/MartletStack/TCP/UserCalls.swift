@@ -4,7 +4,7 @@ extension TCB {
     /// SEND: takes as many bytes as there is room for, and returns how many. 0 means none now: `.writable` tells when.
     mutating func send(_ bytes: RawSpan, _ stack: inout Connections) -> Int {
         guard state.maySend, !flags.contains(.finWanted), bytes.byteCount > 0 else { return 0 }
-        let queued = snd.end - max(snd.una, initialSend + 1)
+        let queued = snd.end - firstUnacknowledged
         let count = min(bytes.byteCount, Int(sendLimit) - queued)
         guard count > 0, hasSendRoom(queued + count, &stack) else {
             flags.insert(.wantsRoom)
@@ -17,7 +17,8 @@ extension TCB {
         return count
     }
 
-    private func max(_ left: SequenceNumber, _ right: SequenceNumber) -> SequenceNumber { .max(left, right) }
+    /// The first byte that is not acknowledged: SND.UNA, once that is not the SYN's number any more.
+    private var firstUnacknowledged: SequenceNumber { state.isSynchronized ? snd.una : initialSend + 1 }
 
     /// Sees to it that the send ring holds `count` bytes from SND.UNA on.
     private mutating func hasSendRoom(_ count: Int, _ stack: inout Connections) -> Bool {
@@ -27,7 +28,7 @@ extension TCB {
             return false
         }
         if !sendRing.isNone {
-            let first = max(snd.una, initialSend + 1)
+            let first = firstUnacknowledged
             stack.rings.copy(from: sendRing, to: larger, at: first.bits, count: snd.end - first)
             stack.rings.release(sendRing)
         }
@@ -53,7 +54,7 @@ extension TCB {
         }
         // A window that has doubled is worth an ACK of its own, and one that opens from nothing (RFC 9293 §3.8.6.2.2).
         let free = Int(receiveLimit) - (rcv.nxt - rcv.read)
-        if state.mayReceive, free >= Swift.max(2 * rcv.wnd, min(Int(receiveLimit) / 2, Int(peerSegment))) {
+        if state.mayReceive, free >= max(2 * rcv.wnd, min(Int(receiveLimit) / 2, Int(peerSegment))) {
             owe(.ack, &stack)
         }
         return count

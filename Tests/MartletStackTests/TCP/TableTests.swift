@@ -65,6 +65,22 @@ import Testing
         #expect(queue.popFirst() == nil)
     }
 
+    @Test(
+        "a connection that has sent more than 2³¹ bytes goes on as before",
+        arguments: [0x7fff_ffff, 0x9000_0000, 0xffff_ffff] as [UInt32])
+    func farFromTheStart(distance: UInt32) {
+        var connections = Connections(limits: TCPLimits(), now: .zero)
+        var tcb = TCB()
+        tcb.state = .established
+        tcb.initialSend = SequenceNumber(5)
+        tcb.snd.una = SequenceNumber(5 &+ distance)
+        (tcb.snd.nxt, tcb.snd.end) = (tcb.snd.una, tcb.snd.una)
+        let bytes = [UInt8](repeating: 1, count: 5000)
+        #expect(unsafe tcb.send(bytes.span.bytes, &connections) == 5000)
+        #expect(unsafe tcb.send(bytes.span.bytes, &connections) == 5000)
+        #expect(tcb.snd.end - tcb.snd.una == 10_000)
+    }
+
     @Test("a TCB is at most 488 bytes, and what each segment touches is on its first two cache lines")
     func layout() {
         #expect(MemoryLayout<TCB>.size <= 488, "\(MemoryLayout<TCB>.size)")
