@@ -92,7 +92,7 @@ struct Stack: ~Copyable {
     }
 
     private mutating func segmentArrives(_ packet: RawSpan, from source: IPAddress, to destination: IPAddress) {
-        guard let header = TCPHeader(parsing: packet), let segment = Segment(parsing: packet) else {
+        guard let header = TCPHeader(parsing: packet), let segment = Segment(header, packet) else {
             connections.counters.malformed &+= 1
             return
         }

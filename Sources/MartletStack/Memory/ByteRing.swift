@@ -92,23 +92,6 @@ extension RingMemory {
         return unsafe body(run.bytes)
     }
 
-    /// Shows `body` the longest run of at most `count` bytes from the place of `position` that does not wrap, to be written.
-    ///
-    /// - Precondition: `count` is in `0 ... ring.capacity`.
-    @inlinable
-    func withMutableRun<Result>(
-        of ring: ByteRing, at position: UInt32, count: Int, _ body: (inout OutputRawSpan) -> Result
-    ) -> Result {
-        let capacity = ring.capacity
-        precondition(count >= 0 && count <= capacity && capacity > 0, "more bytes than the ring holds")
-        let offset = Int(position) & (capacity &- 1)
-        // SAFETY: as in `withRun`.
-        let run = unsafe UnsafeMutableRawBufferPointer(
-            start: address(of: ring) + offset, count: min(count, capacity &- offset))
-        var output = unsafe OutputRawSpan(buffer: run, initializedCount: 0)
-        return body(&output)
-    }
-
     /// Copies the `count` bytes from `position` on to the same place in another ring.
     ///
     /// - Precondition: both rings hold so many.

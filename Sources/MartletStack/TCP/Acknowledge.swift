@@ -8,8 +8,6 @@ struct AckTally {
     var delivered: UInt32 = 0
     /// Of the newest segment delivered that was sent once: microseconds since it left.
     var sampleRTT: UInt32 = 0
-    /// Whether something delivered had been sent more than once.
-    var includesResent = false
 }
 
 extension TCB {
@@ -21,7 +19,6 @@ extension TCB {
             owe(.ack, &stack)
             return false
         }
-        heardAt = stack.now
         let pipeBefore = pipe
         var tally = AckTally()
         if segment.options.sackCount > 0, flags.contains(.sack), recordHead != SentRecords.none {
@@ -122,7 +119,6 @@ extension TCB {
         if let snapshot = record.snapshot { rate.delivered(snapshot, bytes: count, at: now) }
         let age = UInt32(clamping: (now.nanoseconds - record.sentAt.nanoseconds) / 1000)
         if record.flags.contains(.retransmitted) {
-            tally.includesResent = true
             // Faster than the path has ever been: it is the first one that was acknowledged (RFC 8985 §6.2 step 2).
             if age < minimumRTT.value { return }
         } else {

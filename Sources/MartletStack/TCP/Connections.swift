@@ -7,7 +7,6 @@ enum TCPTimer: Int32, BitwiseCopyable {
     case delayedAck = 1
     /// TIME-WAIT, keep-alive, FIN-WAIT-2.
     case slow = 2
-    case pacing = 3
 }
 
 /// Bounds and times of the TCP of a stack.

@@ -46,7 +46,7 @@ extension TCB {
     private var reorderingWindow: Int64 {
         if !rack.reordering, phase == .recovery || phase == .loss || sackedBytes >= 3 * UInt32(mss) { return 0 }
         let quarter = Int64(minimumRTT.value == .max ? 0 : minimumRTT.value) * 250
-        return min(quarter * Int64(rack.windowMultiplier), Int64(rtt.srtt) * 1000)
+        return min(quarter, Int64(rtt.srtt) * 1000)
     }
 
     /// RFC 6582: three duplicates mean that the first segment is lost, and so does an ACK of a part within recovery.

@@ -75,7 +75,6 @@ extension TCB {
 
     private mutating func predictedArrives(_ segment: Segment, _ packet: RawSpan, _ stack: inout Connections) {
         noteTimestamp(segment, stack.now)
-        heardAt = stack.now
         if segment.acknowledgment > snd.una {
             _ = acknowledge(segment, &stack)
             if snd.nxt < snd.end { owe(.data, &stack) }
@@ -160,7 +159,6 @@ extension TCB {
         rcv.read = rcv.nxt
         rcv.edge = rcv.nxt + min(Int(receiveLimit), 65_535)
         lastAckSent = rcv.nxt
-        heardAt = stack.now
         let options = segment.options
         if !options.hasTimestamps { flags.remove(.timestamps) }
         if !options.isSACKPermitted { flags.remove(.sack) }

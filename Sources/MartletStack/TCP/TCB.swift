@@ -67,11 +67,8 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     @usableFromInline static var timestamps: TCBFlags { TCBFlags(rawValue: 1 << 0) }
     @usableFromInline static var sack: TCBFlags { TCBFlags(rawValue: 1 << 1) }
     @usableFromInline static var scaled: TCBFlags { TCBFlags(rawValue: 1 << 2) }
-    @usableFromInline static var ecn: TCBFlags { TCBFlags(rawValue: 1 << 3) }
-    /// The user's wishes.
+    /// Small segments go at once: no waiting for ACKs (Nagle).
     @usableFromInline static var noDelay: TCBFlags { TCBFlags(rawValue: 1 << 4) }
-    @usableFromInline static var cork: TCBFlags { TCBFlags(rawValue: 1 << 5) }
-    @usableFromInline static var keepAlive: TCBFlags { TCBFlags(rawValue: 1 << 6) }
     /// Opened by `connect` and not by a listener.
     @usableFromInline static var active: TCBFlags { TCBFlags(rawValue: 1 << 7) }
     /// The user has closed: bytes that come now are refused (RFC 1122 §4.2.2.13).
@@ -84,18 +81,8 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     @usableFromInline static var finSent: TCBFlags { TCBFlags(rawValue: 1 << 11) }
     /// The peer's FIN has arrived, in order.
     @usableFromInline static var finReceived: TCBFlags { TCBFlags(rawValue: 1 << 12) }
-    /// Bytes have come out of order.
-    @usableFromInline static var outOfOrder: TCBFlags { TCBFlags(rawValue: 1 << 13) }
-    /// An RTT sample is being timed without timestamps (Karn).
-    @usableFromInline static var timing: TCBFlags { TCBFlags(rawValue: 1 << 14) }
-    /// CE has been seen, and ECE is echoed until CWR (RFC 3168 §6.1.3).
-    @usableFromInline static var echoCongestion: TCBFlags { TCBFlags(rawValue: 1 << 15) }
-    /// CWR is owed.
-    @usableFromInline static var windowReduced: TCBFlags { TCBFlags(rawValue: 1 << 16) }
     /// The user was refused room and wants to hear of it.
     @usableFromInline static var wantsRoom: TCBFlags { TCBFlags(rawValue: 1 << 17) }
-    /// Waiting in its listener's queue to be accepted.
-    @usableFromInline static var queued: TCBFlags { TCBFlags(rawValue: 1 << 18) }
     /// cwnd was the limit when segments were last sent (RFC 7661).
     @usableFromInline static var cwndLimited: TCBFlags { TCBFlags(rawValue: 1 << 19) }
 }
@@ -151,7 +138,7 @@ struct TCB: BitwiseCopyable {
     @usableFromInline var backoff: UInt8 = 0
     @usableFromInline var probes: UInt8 = 0
     @usableFromInline var timestampOffset: UInt32 = 0
-    /// The last edge that was announced before the user read: how much more to announce is judged by it.
+    /// Bytes that may wait to be read, and to be acknowledged.
     @usableFromInline var receiveLimit: UInt32 = 65_536
     @usableFromInline var sendLimit: UInt32 = 65_536
 
@@ -178,8 +165,6 @@ struct TCB: BitwiseCopyable {
     var listener: Int32 = -1
     var error: TCPError?
     var recentTimestampAt = Instant.zero
-    /// When something last came, for keep-alive and the user timeout.
-    var heardAt = Instant.zero
     /// The end of the range that came last out of order: SACK reports it first.
     var lastRange = SequenceNumber(0)
     var statistics = TCPStatistics()
@@ -246,6 +231,4 @@ struct RACK: BitwiseCopyable {
     /// Of the segment delivered last, microseconds.
     var rtt: UInt32 = 0
     var reordering = false
-    /// RACK.reo_wnd in quarters of the minimum RTT.
-    var windowMultiplier: UInt8 = 1
 }

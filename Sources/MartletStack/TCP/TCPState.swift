@@ -55,13 +55,4 @@ extension TCPState {
         default: false
         }
     }
-
-    /// Whether our FIN has been queued behind the user's bytes.
-    @inlinable
-    var hasFinished: Bool {
-        switch self {
-        case .finWait1, .finWait2, .closing, .lastAck, .timeWait: true
-        default: false
-        }
-    }
 }

@@ -80,8 +80,8 @@ extension TCB {
         guard count > 0 else { return nil }
         if count == Int(mss) { return count }
         let isAll = count == waiting
-        if isAll, wantsFIN || flags.contains(.noDelay) || snd.nxt == snd.una, !flags.contains(.cork) { return count }
-        if isAll, !flags.contains(.cork), recordHead == SentRecords.none { return count }
+        if isAll, wantsFIN || flags.contains(.noDelay) || snd.nxt == snd.una { return count }
+        if isAll, recordHead == SentRecords.none { return count }
         if !isAll, allowed < Int(mss), allowed < usable { return nil }
         return count * 2 >= Int(snd.wnd) && !isAll ? count : nil
     }
