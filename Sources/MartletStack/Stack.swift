@@ -15,338 +15,76 @@
 ///
 /// Not finished, and not public yet: TCP alone, over IPv4 and IPv6 without extension headers or fragments.
 struct Stack: ~Copyable {
-    private var table: ConnectionTable
-    private var demultiplexer: Demultiplexer
-    private var connections: Connections
-    private var listeners: [Listener] = []
-    private var ports = EphemeralPorts()
-    private var resets = ResetQueue()
+    var tcp: TCP
     private let addresses: [IPAddress]
-
-    struct Listener {
-        let port: UInt16
-        let backlog: Int
-        var isOpen = true
-        var accepted: [UInt32] = []
-        /// Connections that are not established yet.
-        var halfOpen = 0
-    }
 
     /// A stack with these addresses and this secret of 128 random bits, at `now`.
     init(addresses: [IPAddress], limits: TCPLimits = TCPLimits(), secret: SipHash.Key, now: Instant) {
         self.addresses = addresses
-        table = ConnectionTable(capacity: limits.connections)
-        demultiplexer = Demultiplexer(capacity: limits.connections, secret: secret)
-        connections = Connections(limits: limits, now: now)
+        tcp = TCP(limits: limits, secret: secret, now: now)
     }
-
-    var counters: TCPCounters { connections.counters }
-    var connectionCount: Int { table.count }
-    var ringBytesTaken: Int { connections.rings.bytesTaken }
-    var sentRecordsFree: Int { connections.records.freeCount }
-    var rangesFree: Int { connections.ranges.freeCount }
 
     /// The instant until which nothing happens by itself; nil if nothing ever does.
-    var nextDeadline: Instant? {
-        if hasOwed { return connections.now }
-        return connections.timers.nextDeadline
-    }
-
-    private var hasOwed: Bool {
-        !connections.control.isEmpty || !connections.acks.isEmpty || !connections.data.isEmpty || !resets.isEmpty
-    }
+    var nextDeadline: Instant? { tcp.nextDeadline }
 
     // MARK: In
 
     /// Takes in all packets of a burst.
     mutating func ingress(_ burst: inout Burst, at now: Instant) {
-        connections.now = now
-        while let frame = burst.popFirst() { packetArrives(frame) }
+        while let frame = burst.popFirst() { packetArrives(frame, at: now) }
     }
 
-    private mutating func packetArrives(_ frame: consuming Frame) {
+    private mutating func packetArrives(_ frame: consuming Frame, at now: Instant) {
         let bytes = frame.bytes
-        guard bytes.byteCount >= 20 else {
-            connections.counters.malformed &+= 1
-            return
-        }
+        guard bytes.byteCount >= 20 else { return tcp.drop() }
         if bytes.byte(at: 0) >> 4 == 4 {
             guard let header = IPv4Header(parsing: bytes), header.isIntact(bytes), !header.isFragment,
-                header.protocol == .tcp
-            else {
-                connections.counters.malformed &+= 1
-                return
-            }
-            segmentArrives(
+                header.protocol == .tcp, addresses.contains(.v4(header.destination))
+            else { return tcp.drop() }
+            tcp.segmentArrives(
                 bytes.extracting(Int(header.headerLength)..<Int(header.totalLength)), from: .v4(header.source),
-                to: .v4(header.destination))
+                to: .v4(header.destination), at: now)
         } else {
-            guard let header = IPv6Header(parsing: bytes), header.nextHeader == .tcp else {
-                connections.counters.malformed &+= 1
-                return
-            }
-            segmentArrives(
+            guard let header = IPv6Header(parsing: bytes), header.nextHeader == .tcp,
+                addresses.contains(.v6(header.destination))
+            else { return tcp.drop() }
+            tcp.segmentArrives(
                 bytes.extracting(IPv6Header.length..<header.totalLength), from: .v6(header.source),
-                to: .v6(header.destination))
+                to: .v6(header.destination), at: now)
         }
     }
 
-    private mutating func segmentArrives(_ packet: RawSpan, from source: IPAddress, to destination: IPAddress) {
-        guard let header = TCPHeader(parsing: packet), let segment = Segment(header, packet) else {
-            connections.counters.malformed &+= 1
-            return
-        }
-        connections.counters.segmentsIn &+= 1
-        let tuple = FourTuple(
-            localAddress: destination, localPort: header.destinationPort, remoteAddress: source,
-            remotePort: header.sourcePort)
-        var checksum = SegmentOut.pseudoHeader(tuple, packet.byteCount)
-        checksum.add(packet)
-        guard checksum.value == 0 else {
-            connections.counters.badChecksum &+= 1
-            return
-        }
-        guard let slot = demultiplexer.find(tuple, in: table) else { return strangerArrives(segment, tuple) }
-        let before = table[slot].state
-        if before == .timeWait, segment.flags.contains(.syn), !segment.flags.contains(.ack),
-            segment.sequence > table[slot].rcv.nxt
-        {
-            // RFC 9293 §3.6.1, MAY-2 and RFC 6191: a new connection between the same ends may take over.
-            removeConnection(slot)
-            return strangerArrives(segment, tuple)
-        }
-        table[slot].segmentArrives(segment, packet, &connections)
-        if before == .synReceived, table[slot].state != .synReceived { leftSynReceived(slot) }
-    }
-
-    /// A segment for no connection: a SYN for a listener, or something to be reset (RFC 9293 §3.10.7.1 and .2).
-    private mutating func strangerArrives(_ segment: Segment, _ tuple: FourTuple) {
-        if segment.flags.contains(.rst) { return }
-        if segment.flags.contains(.syn), !segment.flags.contains(.ack),
-            let listener = listeners.firstIndex(where: { $0.port == tuple.localPort && $0.isOpen }),
-            addresses.contains(tuple.localAddress)
-        {
-            return synArrives(segment, tuple, listener)
-        }
-        connections.counters.noConnection &+= 1
-        guard addresses.contains(tuple.localAddress) else { return }
-        resets.append(to: segment, tuple)
-    }
-
-    private mutating func synArrives(_ segment: Segment, _ tuple: FourTuple, _ listener: Int) {
-        let waiting = listeners[listener].accepted.count + listeners[listener].halfOpen
-        guard waiting < listeners[listener].backlog, let slot = open(tuple, isActive: false) else {
-            connections.counters.listenOverflows &+= 1
-            return
-        }
-        listeners[listener].halfOpen += 1
-        table[slot].listener = Int32(listener)
-        table[slot].state = .synReceived
-        table[slot].synArrives(segment, &connections)
-        table[slot].owe(.control, &connections)
-        connections.arm(.retransmit, of: slot, in: Int64(table[slot].rtt.rto) * 1000)
-    }
-
-    private mutating func leftSynReceived(_ slot: UInt32) {
-        let listener = Int(table[slot].listener)
-        guard listener >= 0 else { return }
-        listeners[listener].halfOpen -= 1
-        if table[slot].state == .closed {
-            removeConnection(slot)
-        } else if listeners[listener].isOpen {
-            listeners[listener].accepted.append(slot)
-        } else {
-            table[slot].abort(&connections)
-        }
-    }
-
-    // MARK: Time
+    // MARK: Time, events, out
 
     /// Lets all timers expire that are due at `now`.
-    mutating func advance(to now: Instant) {
-        connections.now = now
-        connections.timers.advance(to: now)
-        while let timer = connections.timers.popExpired() {
-            let slot = UInt32(timer / 4)
-            guard let kind = TCPTimer(rawValue: timer % 4) else { continue }
-            let before = table[slot].state
-            table[slot].expired(kind, &connections)
-            if before == .synReceived, table[slot].state != .synReceived { leftSynReceived(slot) }
-        }
-    }
-
-    // MARK: Events
+    mutating func advance(to now: Instant) { tcp.advance(to: now) }
 
     /// The next connection that has news, with all of its news; nil if none has.
-    mutating func nextEvent() -> (ConnectionID, ConnectionEvents)? {
-        while let slot = connections.news.popFirst() {
-            let events = table[slot].events
-            table[slot].events = []
-            if events.contains(.ended), table[slot].flags.contains(.released), !table[slot].owed.contains(.reset),
-                table[slot].state == .closed
-            {
-                removeConnection(slot)
-                continue
-            }
-            if events.isEmpty { continue }
-            return (table.id(of: slot), events)
-        }
-        return nil
-    }
-
-    private mutating func removeConnection(_ slot: UInt32) {
-        connections.cancelAll(of: slot)
-        if !table[slot].receiveRing.isNone { connections.rings.release(table[slot].receiveRing) }
-        table[slot].receiveRing = .none
-        if table[slot].state != .closed { table[slot].end(nil, &connections) }
-        demultiplexer.remove(table[slot].tuple, slot)
-        table.release(slot)
-    }
-
-    // MARK: User calls
-
-    /// Listens on a port of all addresses. Returns the listener's number.
-    mutating func listen(port: UInt16, backlog: Int) -> Int {
-        listeners.append(Listener(port: port, backlog: backlog))
-        return listeners.count - 1
-    }
-
-    /// A connection that a listener has completed; nil if there is none.
-    mutating func accept(_ listener: Int) -> ConnectionID? {
-        guard !listeners[listener].accepted.isEmpty else { return nil }
-        return table.id(of: listeners[listener].accepted.removeFirst())
-    }
-
-    /// OPEN, active. Nil if no port or no connection is free.
-    mutating func connect(from local: IPAddress, to remote: IPAddress, port: UInt16) -> ConnectionID? {
-        var tuple = FourTuple(localAddress: local, localPort: 0, remoteAddress: remote, remotePort: port)
-        var candidate = tuple
-        let found = ports.next(for: tuple, hash: demultiplexer.hash) { port in
-            candidate.localPort = port
-            return demultiplexer.find(candidate, in: table) == nil
-        }
-        guard let found else { return nil }
-        tuple.localPort = found
-        guard let slot = open(tuple, isActive: true) else { return nil }
-        table[slot].state = .synSent
-        table[slot].owe(.control, &connections)
-        connections.arm(.retransmit, of: slot, in: Int64(table[slot].rtt.rto) * 1000)
-        return table.id(of: slot)
-    }
-
-    private mutating func open(_ tuple: FourTuple, isActive: Bool) -> UInt32? {
-        guard let slot = table.take() else { return nil }
-        demultiplexer.insert(tuple, slot)
-        let hash = demultiplexer.hash
-        table[slot].tuple = tuple
-        table[slot].initialSend = hash.initialSequence(tuple, at: connections.now)
-        table[slot].snd.una = table[slot].initialSend
-        table[slot].snd.nxt = table[slot].initialSend
-        table[slot].snd.end = table[slot].initialSend + 1
-        table[slot].timestampOffset = hash.timestampOffset(tuple)
-        table[slot].flags = [.timestamps, .sack, .scaled]
-        if isActive { table[slot].flags.insert(.active) }
-        table[slot].receiveLimit = connections.limits.receiveLimit
-        table[slot].sendLimit = connections.limits.sendLimit
-        var shift: UInt8 = 0
-        while shift < 14, Int(connections.limits.receiveLimit) >> Int(shift) > 65_535 { shift += 1 }
-        table[slot].receiveShift = shift
-        return slot
-    }
-
-    func state(of id: ConnectionID) -> TCPState { table.slot(of: id).map { table[$0].state } ?? .closed }
-
-    /// The ends of a connection, and its SND.NXT: for tests.
-    func numbers(of id: ConnectionID) -> (FourTuple, SequenceNumber)? {
-        table.slot(of: id).map { (table[$0].tuple, table[$0].snd.nxt) }
-    }
-
-    /// A field of a connection by its name, for scripts; nil if there is none of that name.
-    func number(_ field: String, of id: ConnectionID) -> Int64? {
-        guard let slot = table.slot(of: id) else { return nil }
-        let tcb = table[slot]
-        switch field {
-        case "cwnd": return Int64(tcb.congestion.cwnd)
-        case "ssthresh": return Int64(tcb.congestion.ssthresh)
-        case "srtt": return Int64(tcb.rtt.srtt)
-        case "rto": return Int64(tcb.rtt.rto)
-        case "mss": return Int64(tcb.mss)
-        case "snd_una": return Int64(tcb.snd.una - tcb.initialSend)
-        case "snd_nxt": return Int64(tcb.snd.nxt - tcb.initialSend)
-        case "rcv_nxt": return Int64(tcb.rcv.nxt - tcb.initialReceive)
-        case "retransmits": return Int64(tcb.statistics.retransmits)
-        default: return nil
-        }
-    }
-
-    func error(of id: ConnectionID) -> TCPError? { table.slot(of: id).flatMap { table[$0].error } }
-
-    mutating func send(_ id: ConnectionID, _ bytes: RawSpan) -> Int {
-        guard let slot = table.slot(of: id) else { return 0 }
-        return table[slot].send(bytes, &connections)
-    }
-
-    mutating func receive(_ id: ConnectionID, _ body: (RawSpan) -> Int) -> Int {
-        guard let slot = table.slot(of: id) else { return 0 }
-        return table[slot].receive(&connections, body)
-    }
-
-    mutating func finish(_ id: ConnectionID) {
-        if let slot = table.slot(of: id) { table[slot].finish(&connections) }
-    }
-
-    mutating func abort(_ id: ConnectionID) {
-        if let slot = table.slot(of: id) { table[slot].abort(&connections) }
-    }
-
-    mutating func setNoDelay(_ id: ConnectionID, _ isOn: Bool) {
-        guard let slot = table.slot(of: id) else { return }
-        if isOn { table[slot].flags.insert(.noDelay) } else { table[slot].flags.remove(.noDelay) }
-    }
-
-    /// Lets go of a connection: it is closed if it is not, and its slot comes back when it has ended.
-    mutating func release(_ id: ConnectionID) {
-        guard let slot = table.slot(of: id) else { return }
-        table[slot].flags.insert(.released)
-        table[slot].close(&connections)
-        if table[slot].state == .closed { table[slot].tell(.ended, &connections) }
-    }
-
-    // MARK: Out
+    mutating func nextEvent() -> (ConnectionID, ConnectionEvents)? { tcp.nextEvent() }
 
     /// Adds what is owed to the burst, as far as it has room. Returns whether all is paid.
-    mutating func egress(into burst: inout Burst, at now: Instant) -> Bool {
-        connections.now = now
-        while let reset = resets.first {
-            guard reset.write(into: &burst) else { return false }
-            connections.counters.resetsOut &+= 1
-            resets.removeFirst()
-        }
-        while let slot = connections.control.popFirst() {
-            guard table[slot].payControl(&burst, &connections) else {
-                connections.control.append(slot)
-                return false
-            }
-            if table[slot].state == .closed { table[slot].tell(.ended, &connections) }
-        }
-        // Data carries the ACK that is owed, so data goes before the ACKs of those who have some: nobody is acknowledged twice.
-        while let slot = connections.acks.popFirst() {
-            if table[slot].owed.contains(.data), !table[slot].payData(&burst, &connections) {
-                connections.acks.append(slot)
-                return false
-            }
-            guard table[slot].payAck(&burst, &connections) else {
-                connections.acks.append(slot)
-                return false
-            }
-        }
-        while let slot = connections.data.popFirst() {
-            guard table[slot].owed.contains(.data) else { continue }
-            guard table[slot].payData(&burst, &connections) else {
-                connections.data.append(slot)
-                return false
-            }
-        }
-        return true
+    mutating func egress(into burst: inout Burst, at now: Instant) -> Bool { tcp.egress(into: &burst, at: now) }
+}
+
+// MARK: - User calls
+
+extension Stack {
+    var counters: TCPCounters { tcp.counters }
+    var connectionCount: Int { tcp.connectionCount }
+
+    mutating func listen(port: UInt16, backlog: Int) -> Int { tcp.listen(port: port, backlog: backlog) }
+    mutating func accept(_ listener: Int) -> ConnectionID? { tcp.accept(listener) }
+
+    mutating func connect(from local: IPAddress, to remote: IPAddress, port: UInt16) -> ConnectionID? {
+        tcp.connect(from: local, to: remote, port: port)
     }
+
+    func state(of id: ConnectionID) -> TCPState { tcp.state(of: id) }
+    func error(of id: ConnectionID) -> TCPError? { tcp.error(of: id) }
+    mutating func send(_ id: ConnectionID, _ bytes: RawSpan) -> Int { tcp.send(id, bytes) }
+    mutating func receive(_ id: ConnectionID, _ body: (RawSpan) -> Int) -> Int { tcp.receive(id, body) }
+    mutating func finish(_ id: ConnectionID) { tcp.finish(id) }
+    mutating func abort(_ id: ConnectionID) { tcp.abort(id) }
+    mutating func release(_ id: ConnectionID) { tcp.release(id) }
+    mutating func setNoDelay(_ id: ConnectionID, _ isOn: Bool) { tcp.setNoDelay(id, isOn) }
 }

@@ -223,7 +223,7 @@ struct ScriptRunner: ~Copyable {
                 throw ScriptFailure(description: "error is \(error)")
             }
         case (let field, .number(let value)):
-            guard let found = stack.number(field, of: try id()) else {
+            guard let found = stack.tcp.number(field, of: try id()) else {
                 throw ScriptFailure(description: "no field \(field)")
             }
             guard comparison.comparator.holds(found, value) else {

@@ -118,7 +118,7 @@ extension Pair {
     /// Forges a segment from the client's end of a connection, so far ahead of what the server expects next.
     mutating func inject(to side: Side, from id: ConnectionID, offset: Int, flags: TCPFlags) {
         precondition(side == .server)
-        guard let (tuple, next) = client.numbers(of: id) else { return }
+        guard let (tuple, next) = client.tcp.numbers(of: id) else { return }
         var burst = pool.makeBurst()
         var frame = burst.takeFrame()!
         let header = TCPHeader(

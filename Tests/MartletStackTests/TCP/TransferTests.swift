@@ -61,9 +61,11 @@ import Testing
         while pair.server.nextEvent() != nil {}
         #expect(
             pair.client.connectionCount == 0 && pair.server.connectionCount == 0, "seed \(seed): connections are left")
-        #expect(pair.client.ringBytesTaken == 0 && pair.server.ringBytesTaken == 0, "seed \(seed): buffers are left")
-        #expect(pair.client.sentRecordsFree == limits.sentRecords, "seed \(seed): records are left")
-        #expect(pair.server.rangesFree == limits.ranges, "seed \(seed): ranges are left")
+        #expect(
+            pair.client.tcp.ringBytesTaken == 0 && pair.server.tcp.ringBytesTaken == 0, "seed \(seed): buffers are left"
+        )
+        #expect(pair.client.tcp.sentRecordsFree == limits.sentRecords, "seed \(seed): records are left")
+        #expect(pair.server.tcp.rangesFree == limits.ranges, "seed \(seed): ranges are left")
         #expect(pair.pool.freeCount == 512)
         return (took, pair.client.counters)
     }
