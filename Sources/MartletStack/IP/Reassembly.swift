@@ -44,7 +44,7 @@ struct Reassembly: ~Copyable {
     /// `limits.fragments` for each datagram, in order.
     private var ranges: [Range]
     private var free: [Int32]
-    private var memory: RingMemory
+    private(set) var memory: RingMemory
     private var timers: TimerWheel
     /// Incomplete datagrams in the order in which they began.
     private var oldest: UInt32 = .max
@@ -121,10 +121,10 @@ struct Reassembly: ~Copyable {
         return .complete(finish(slot))
     }
 
-    /// Shows the bytes of a whole datagram.
-    func withBytes<Result>(of datagram: ReassembledDatagram, _ body: (RawSpan) -> Result) -> Result {
+    /// Where in ``memory`` the bytes of a whole datagram are, from position 0 on, until it is given back.
+    func ring(of datagram: ReassembledDatagram) -> ByteRing {
         precondition(datagrams[datagram.slot].isWhole, "a datagram that was given back")
-        return memory.withRun(of: datagrams[datagram.slot].memory, at: 0, count: datagram.byteCount, body)
+        return datagrams[datagram.slot].memory
     }
 
     /// Gives a whole datagram's memory back.

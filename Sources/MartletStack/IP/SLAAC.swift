@@ -46,7 +46,7 @@ enum PrefixDrop: UInt8, BitwiseCopyable {
 }
 
 /// The addresses of one interface. Changes are O(addresses). Allocates in `init` only.
-struct SLAAC: ~Copyable {
+struct SLAAC {
     /// §5.5.3 e: a message that nobody has signed must not end an address sooner than in two hours.
     static var twoHours: Duration { .seconds(2 * 3600) }
     /// 0xFFFFFFFF seconds: for ever (RFC 4861 §4.6.2).

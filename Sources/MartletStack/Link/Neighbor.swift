@@ -10,9 +10,6 @@
 //
 // ARP uses the same machine: a request is a solicitation, a reply that we wait for is a solicited advertisement.
 
-/// The 48 bits of an Ethernet address, the first octet most significant.
-typealias LinkAddress = UInt64
-
 /// Names an entry of ``Neighbors`` as long as it is the same neighbor's. A TCB may keep it.
 struct Neighbor: BitwiseCopyable, Hashable {
     let slot: UInt32
@@ -27,7 +24,7 @@ enum NeighborState: UInt8, BitwiseCopyable {
 /// What became of a frame that is to go to a neighbor.
 enum NeighborOutcome: BitwiseCopyable, Equatable {
     /// The caller sends it, to this address.
-    case ready(LinkAddress, Neighbor)
+    case ready(MACAddress, Neighbor)
     /// The table keeps it. If `solicit` is true the caller sends the first solicitation now.
     case queued(solicit: Bool)
     /// It was given back to its pool.
@@ -46,7 +43,7 @@ enum NeighborAction: BitwiseCopyable, Equatable {
     /// A solicitation to the solicited-node multicast address, or an ARP request to everybody.
     case solicitMulticast(IPAddress, interface: UInt8)
     /// A solicitation, or an ARP request, to the neighbor alone.
-    case solicitUnicast(IPAddress, interface: UInt8, to: LinkAddress)
+    case solicitUnicast(IPAddress, interface: UInt8, to: MACAddress)
     /// Nobody answered. The frames that waited were dropped.
     case unreachable(IPAddress, interface: UInt8, dropped: Int)
 }

@@ -9,7 +9,7 @@ enum NeighborSource: BitwiseCopyable {
 extension Neighbors {
     /// A Neighbor Advertisement for `target` (RFC 4861 §7.2.5). `linkAddress` is that of its option, if it has one.
     mutating func receiveAdvertisement(
-        for target: IPAddress, linkAddress: LinkAddress?, isSolicited: Bool, isOverride: Bool, isRouter: Bool,
+        for target: IPAddress, linkAddress: MACAddress?, isSolicited: Bool, isOverride: Bool, isRouter: Bool,
         on interface: UInt8, at now: Instant
     ) -> NeighborUpdate {
         if let linkAddress, !isUsable(linkAddress) { return .ignored }
@@ -40,7 +40,7 @@ extension Neighbors {
     /// A message of `source` that carries its link address (§7.2.3, §6.2.6, §6.3.4, §8.3). It proves that the neighbor
     /// reaches us, and not that we reach it: so it never makes an entry REACHABLE.
     mutating func receiveSource(
-        _ source: IPAddress, linkAddress: LinkAddress, of message: NeighborSource, on interface: UInt8, at now: Instant
+        _ source: IPAddress, linkAddress: MACAddress, of message: NeighborSource, on interface: UInt8, at now: Instant
     ) -> NeighborUpdate {
         guard isUsable(linkAddress), source != .v6(.any), !source.isMulticast else { return .ignored }
         let update = learnOrCreate(source, linkAddress, on: interface, at: now)
@@ -63,7 +63,7 @@ extension Neighbors {
     /// A sender that is known is merged, whatever the packet is, a gratuitous one too. An unknown one is new only if
     /// it asks for us, or answers us: it will be talked to.
     mutating func receiveARP(
-        from sender: IPv4Address, linkAddress: LinkAddress, isReply: Bool, isForUs: Bool, on interface: UInt8,
+        from sender: IPv4Address, linkAddress: MACAddress, isReply: Bool, isForUs: Bool, on interface: UInt8,
         at now: Instant
     ) -> NeighborUpdate {
         // A probe has no sender (RFC 5227 §2.1.1) and teaches nothing.
@@ -85,9 +85,8 @@ extension Neighbors {
     // MARK: Steps
 
     /// Nobody's own address is zero or a group's; taking one would send unicast to everybody.
-    private mutating func isUsable(_ linkAddress: LinkAddress) -> Bool {
-        let isGroup = linkAddress &>> 40 & 1 == 1
-        if linkAddress == 0 || isGroup || linkAddress >> 48 != 0 {
+    private mutating func isUsable(_ linkAddress: MACAddress) -> Bool {
+        if linkAddress == .zero || linkAddress.isMulticast {
             counters.badLinkAddress += 1
             return false
         }
@@ -95,7 +94,7 @@ extension Neighbors {
     }
 
     private mutating func learnOrCreate(
-        _ address: IPAddress, _ linkAddress: LinkAddress, on interface: UInt8, at now: Instant
+        _ address: IPAddress, _ linkAddress: MACAddress, on interface: UInt8, at now: Instant
     ) -> NeighborUpdate {
         if let slot = find(address, on: interface) {
             guard entries[slot].state == .incomplete || entries[slot].linkAddress != linkAddress else {
@@ -114,7 +113,7 @@ extension Neighbors {
     }
 
     /// The neighbor has this link address: frames that wait may go.
-    private mutating func learn(_ slot: Int, _ linkAddress: LinkAddress, isConfirmed: Bool, at now: Instant) {
+    private mutating func learn(_ slot: Int, _ linkAddress: MACAddress, isConfirmed: Bool, at now: Instant) {
         entries[slot].linkAddress = linkAddress
         if isConfirmed { confirm(slot, at: now) } else { makeStale(slot) }
         let interface = entries[slot].interface

@@ -20,7 +20,7 @@ struct Neighbors: ~Copyable {
 
     struct Entry: BitwiseCopyable {
         var address = IPAddress.v4(.any)
-        var linkAddress: LinkAddress = 0
+        var linkAddress = MACAddress.zero
         var reachableUntil = Instant.zero
         var confirmedAt = Instant.zero
         var pending = PendingFrames.Queue()
@@ -108,7 +108,7 @@ struct Neighbors: ~Copyable {
     }
 
     /// The link address of a neighbor that ``resolve(_:on:holding:at:)`` has named; `nil` if it is to be asked again.
-    mutating func linkAddress(of neighbor: Neighbor, at now: Instant) -> LinkAddress? {
+    mutating func linkAddress(of neighbor: Neighbor, at now: Instant) -> MACAddress? {
         guard isCurrent(neighbor), entries[Int(neighbor.slot)].state != .incomplete else { return nil }
         use(Int(neighbor.slot), at: now)
         return entries[Int(neighbor.slot)].linkAddress

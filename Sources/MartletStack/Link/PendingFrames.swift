@@ -7,7 +7,7 @@
 /// A frame whose next hop is resolved.
 struct ReadyFrame: ~Copyable {
     let interface: UInt8
-    let linkAddress: LinkAddress
+    let linkAddress: MACAddress
     let frame: Frame
 }
 
@@ -22,7 +22,7 @@ struct PendingFrames: ~Copyable {
 
     private struct Node: BitwiseCopyable {
         var descriptor = FrameDescriptor()
-        var linkAddress: LinkAddress = 0
+        var linkAddress = MACAddress.zero
         var next: UInt32 = .max
         var interface: UInt8 = 0
         var isTaken = false
@@ -100,7 +100,7 @@ struct PendingFrames: ~Copyable {
     }
 
     /// Moves all frames of `queue` behind those that are ready. O(frames).
-    mutating func moveToReady(_ queue: inout Queue, interface: UInt8, linkAddress: LinkAddress) {
+    mutating func moveToReady(_ queue: inout Queue, interface: UInt8, linkAddress: MACAddress) {
         guard queue.first != .max else { return }
         var index = queue.first
         while index != .max {

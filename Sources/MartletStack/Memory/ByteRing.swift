@@ -77,19 +77,28 @@ extension RingMemory {
         }
     }
 
+    /// The longest run of at most `count` bytes from the place of `position` that does not wrap.
+    ///
+    /// - Precondition: `count` is in `0 ... ring.capacity`.
+    @inlinable
+    @_lifetime(borrow self)
+    func run(of ring: ByteRing, at position: UInt32, count: Int) -> RawSpan {
+        let capacity = ring.capacity
+        precondition(count >= 0 && count <= capacity, "more bytes than the ring holds")
+        guard capacity > 0 else { return RawSpan() }
+        let offset = Int(position) & (capacity &- 1)
+        // SAFETY: the run stays within the ring's blocks, which live as long as this memory.
+        let start = unsafe address(of: ring) + offset
+        return unsafe _overrideLifetime(
+            RawSpan(_unsafeStart: start, byteCount: min(count, capacity &- offset)), borrowing: self)
+    }
+
     /// Shows `body` the longest run of at most `count` bytes from the place of `position` that does not wrap.
     ///
     /// - Precondition: `count` is in `0 ... ring.capacity`.
     @inlinable
     func withRun<Result>(of ring: ByteRing, at position: UInt32, count: Int, _ body: (RawSpan) -> Result) -> Result {
-        let capacity = ring.capacity
-        precondition(count >= 0 && count <= capacity, "more bytes than the ring holds")
-        let offset = capacity == 0 ? 0 : Int(position) & (capacity &- 1)
-        // SAFETY: the run stays within the ring's blocks, and the span within the call.
-        guard capacity > 0 else { return body(RawSpan()) }
-        let run = unsafe UnsafeRawBufferPointer(
-            start: address(of: ring) + offset, count: min(count, capacity &- offset))
-        return unsafe body(run.bytes)
+        body(run(of: ring, at: position, count: count))
     }
 
     /// Copies the `count` bytes from `position` on to the same place in another ring.

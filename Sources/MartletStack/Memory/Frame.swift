@@ -13,6 +13,7 @@ struct FrameDescriptor: BitwiseCopyable, Sendable {
     @usableFromInline var start: UInt16 = 0
     @usableFromInline var segmentSize: UInt16 = 0
     @usableFromInline var offload = FrameOffload()
+    @usableFromInline var interface: UInt8 = 0
 
     @inlinable
     init() {}
@@ -85,6 +86,13 @@ public struct Frame: ~Copyable {
     public var segmentSize: Int {
         get { Int(descriptor.segmentSize) }
         set { descriptor.segmentSize = UInt16(clamping: newValue) }
+    }
+
+    /// The interface that a frame of a stack is to leave by: its place among those that the stack was made with.
+    @inlinable
+    public var interface: UInt8 {
+        get { descriptor.interface }
+        set { descriptor.interface = newValue }
     }
 
     /// The packet.

@@ -28,6 +28,7 @@ struct TCP: ~Copyable {
         connections = Connections(limits: limits, now: now)
     }
 
+    var now: Instant { connections.now }
     var counters: TCPCounters { connections.counters }
     var connectionCount: Int { table.count }
     var ringBytesTaken: Int { connections.rings.bytesTaken }
@@ -40,7 +41,7 @@ struct TCP: ~Copyable {
         return connections.timers.nextDeadline
     }
 
-    var hasOwed: Bool {
+    private var hasOwed: Bool {
         !connections.control.isEmpty || !connections.acks.isEmpty || !connections.data.isEmpty || !resets.isEmpty
     }
 
@@ -77,9 +78,6 @@ struct TCP: ~Copyable {
         table[slot].segmentArrives(segment, packet, &connections)
         if before == .synReceived, table[slot].state != .synReceived { leftSynReceived(slot) }
     }
-
-    /// Counts a packet that holds no segment for us.
-    mutating func drop() { connections.counters.malformed &+= 1 }
 
     /// A segment for no connection: a SYN for a listener, or something to be reset (RFC 9293 §3.10.7.1 and .2).
     private mutating func strangerArrives(_ segment: Segment, _ tuple: FourTuple) {
@@ -118,6 +116,12 @@ struct TCP: ~Copyable {
         } else {
             table[slot].abort(&connections)
         }
+    }
+
+    /// Whether what an ICMP error quotes is a segment that is in flight (RFC 5927 §4): nobody else knows its number.
+    func isInFlight(_ quoted: QuotedPacket) -> Bool {
+        guard let slot = demultiplexer.find(quoted.tuple, in: table) else { return false }
+        return table[slot].snd.una <= quoted.sequence && quoted.sequence < table[slot].snd.nxt
     }
 
     // MARK: Time

@@ -193,24 +193,28 @@ extension TCB {
         return UInt16(clamping: window >> Int(receiveShift))
     }
 
-    private func sackOptions(_ options: inout TCPOptions, _ ranges: borrowing Ranges) {
-        guard flags.contains(.sack), rangeCount > 0 else { return }
-        let most = options.hasTimestamps ? 3 : 4
+    /// Reports ranges out of order, as far as there is room beside `count` bytes (RFC 6691 §2). Returns whether there was any.
+    private func sackOptions(_ options: inout TCPOptions, besides count: Int, _ ranges: borrowing Ranges) -> Bool {
+        guard flags.contains(.sack), rangeCount > 0 else { return true }
+        let room = count == 0 ? 4 : (Int(mss) - count - 4) / 8
+        let most = min(options.hasTimestamps ? 3 : 4, room)
+        guard most > 0 else { return false }
         // The range that came last first (RFC 2018 §4), then the others.
-        var count = 0
+        var blocks = 0
         for isLatest in [true, false] {
             var index = rangeHead
-            while index != Ranges.none, count < most {
+            while index != Ranges.none, blocks < most {
                 let range = ranges.table[Int(index)]
                 let holdsLatest = range.start <= lastRange && lastRange < range.end
                 if holdsLatest == isLatest {
-                    options.sackBlocks[count] = SACKBlock(start: range.start, end: range.end)
-                    count += 1
+                    options.sackBlocks[blocks] = SACKBlock(start: range.start, end: range.end)
+                    blocks += 1
                 }
                 index = range.next
             }
         }
-        options.sackCount = UInt8(count)
+        options.sackCount = UInt8(blocks)
+        return true
     }
 
     /// Writes a segment of an established connection into the burst. Returns false if there is no frame.
@@ -230,13 +234,14 @@ extension TCB {
             options.timestampValue = timestamp(at: stack.now)
             options.timestampEcho = recentTimestamp
         }
-        sackOptions(&options, stack.ranges)
+        // A full segment has no room for blocks: then an ACK of its own goes with them.
+        let isAcknowledged = sackOptions(&options, besides: count, stack.ranges)
         let window = announceWindow(&stack)
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: sequence,
             acknowledgment: rcv.nxt, flags: segmentFlags, window: window)
         lastAckSent = rcv.nxt
-        owed.remove(.ack)
+        if isAcknowledged { owed.remove(.ack) }
         unacknowledgedSegments = 0
         stack.cancel(.delayedAck, of: slot)
         finishSegment(header, options, &frame, &stack)

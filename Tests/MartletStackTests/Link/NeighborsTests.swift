@@ -8,8 +8,8 @@ import Testing
     static let us: UInt8 = 1
     static let peer = IPAddress.v4(IPv4Address(192, 0, 2, 1))
     static let router = IPAddress.v6(IPv6Address(high: 0xfe80 << 48, low: 1))
-    static let mac: LinkAddress = 0x02_00_00_00_00_01
-    static let otherMAC: LinkAddress = 0x02_00_00_00_00_02
+    static let mac = MACAddress(bits: 0x02_00_00_00_00_01)
+    static let otherMAC = MACAddress(bits: 0x02_00_00_00_00_02)
 
     /// A pool, a table and a clock. Frames that leave are told by their length.
     struct Fixture: ~Copyable {
@@ -47,7 +47,7 @@ import Testing
         }
 
         mutating func advertise(
-            _ target: IPAddress = NeighborsTests.peer, _ mac: LinkAddress? = NeighborsTests.mac, solicited: Bool = true,
+            _ target: IPAddress = NeighborsTests.peer, _ mac: MACAddress? = NeighborsTests.mac, solicited: Bool = true,
             override: Bool = true, router: Bool = false
         ) -> NeighborUpdate {
             table.receiveAdvertisement(
@@ -254,8 +254,8 @@ import Testing
         #expect(asHost == .noLongerRouter)
     }
 
-    @Test(arguments: [0, 0xffff_ffff_ffff, 0x0100_5e00_0001, 0x3333_0000_0001, 1 << 48 | 2] as [LinkAddress])
-    func `A link address that nobody can have is refused`(mac: LinkAddress) {
+    @Test(arguments: [.zero, .broadcast, MACAddress(bits: 0x0100_5e00_0001), MACAddress(bits: 0x3333_0000_0001)])
+    func `A link address that nobody can have is refused`(mac: MACAddress) {
         var fixture = Fixture()
         _ = fixture.send()
         expect(fixture.advertise(Self.peer, mac), is: .ignored)
@@ -268,7 +268,7 @@ import Testing
 
     @Test func `A solicitation makes its sender STALE, whether new, waited for or moved, and never REACHABLE`() {
         var fixture = Fixture()
-        func receive(_ mac: LinkAddress, _ fixture: inout Fixture) -> NeighborUpdate {
+        func receive(_ mac: MACAddress, _ fixture: inout Fixture) -> NeighborUpdate {
             fixture.table.receiveSource(
                 Self.peer, linkAddress: mac, of: .neighborSolicitation, on: Self.us, at: fixture.now)
         }
@@ -291,7 +291,7 @@ import Testing
     @Test func `ARP creates who asks for us, merges who is known, and ignores the rest`() {
         var fixture = Fixture()
         func receive(
-            _ sender: IPv4Address, _ mac: LinkAddress = NeighborsTests.mac, reply: Bool = false, forUs: Bool,
+            _ sender: IPv4Address, _ mac: MACAddress = NeighborsTests.mac, reply: Bool = false, forUs: Bool,
             _ fixture: inout Fixture
         ) -> NeighborUpdate {
             fixture.table.receiveARP(

@@ -30,7 +30,10 @@ struct ScriptRunner: ~Copyable {
         let address = IPAddress("192.168.0.1")!
         local = .init(address: address, port: 8080, initialSequence: 0)
         remote = .init(address: IPAddress("192.0.2.1")!, port: 40_000, initialSequence: remoteSequence)
-        stack = Stack(addresses: [address], limits: limits, secret: .init(low: 1, high: 2), now: .zero)
+        // A route to everywhere, without a router: there are no link addresses.
+        let interface = InterfaceConfiguration(.ip, addresses: [InterfaceAddress(address, prefixLength: 0)])
+        stack = Stack(
+            [interface], limits: StackLimits(tcp: limits), pool: pool, secret: .init(low: 1, high: 2), now: .zero)
     }
 
     /// Plays `text`, and throws at the first line that fails.

@@ -36,8 +36,15 @@ struct Pair: ~Copyable {
     init(_ conditions: WireConditions = WireConditions(), limits: TCPLimits = TCPLimits(), seed: UInt64 = 1) {
         self.conditions = conditions
         random = SeededGenerator(seed: seed)
-        client = Stack(addresses: [Self.clientAddress], limits: limits, secret: .init(low: seed, high: 1), now: .zero)
-        server = Stack(addresses: [Self.serverAddress], limits: limits, secret: .init(low: seed, high: 2), now: .zero)
+        client = Self.stack(Self.clientAddress, limits, pool, secret: .init(low: seed, high: 1))
+        server = Self.stack(Self.serverAddress, limits, pool, secret: .init(low: seed, high: 2))
+    }
+
+    private static func stack(
+        _ address: IPAddress, _ limits: TCPLimits, _ pool: borrowing FramePool, secret: SipHash.Key
+    ) -> Stack {
+        let interface = InterfaceConfiguration(.ip, addresses: [InterfaceAddress(address, prefixLength: 24)])
+        return Stack([interface], limits: StackLimits(tcp: limits), pool: pool, secret: secret, now: .zero)
     }
 
     /// Lets both stacks send what they owe.

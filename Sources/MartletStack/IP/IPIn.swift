@@ -1,0 +1,150 @@
+// An IP packet arrives: whether it is sound and for us, and to whom it goes (RFC 1122 §3.2.1, RFC 8200).
+
+extension Stack {
+    /// An IP packet, of the version that its frame says or, where there is no such type, its first bits.
+    mutating func packetArrives(_ packet: consuming Frame, _ etherType: EtherType, _ arrival: Arrival) {
+        let echo =
+            etherType == .ipv4 ? ipv4Arrives(packet.bytes, arrival) : ipv6Arrives(packet.bytes, arrival)
+        guard let echo else { return }
+        network.answerEcho(packet, echo)
+    }
+
+    /// Returns the echo that is to be answered, if it is one.
+    private mutating func ipv4Arrives(_ bytes: RawSpan, _ arrival: Arrival) -> EchoRequest? {
+        var arrival = arrival
+        guard let header = IPv4Header(parsing: bytes) else { return network.dropped(.malformed) }
+        guard header.isIntact(bytes) else { return network.dropped(.badChecksum) }
+        let (source, destination) = (header.source, header.destination)
+        guard !source.isMulticast, !network.addresses.isBroadcast(source, on: arrival.interface),
+            !source.isLoopback, source != .any || header.protocol == .udp
+        else { return network.dropped(.badSource) }
+        if !network.addresses.contains(.v4(destination)) {
+            guard
+                network.addresses.isBroadcast(destination, on: arrival.interface)
+                    || network.addresses.isGroup(.v4(destination), on: arrival.interface)
+            else { return network.dropped(.notForUs) }
+            arrival.isGroupPacket = true
+        }
+        arrival.isCongestionExperienced = header.ecn == .congestionExperienced
+        if header.isFragment {
+            fragmentArrives(header, bytes, arrival)
+            return nil
+        }
+        let payload = bytes.extracting(Int(header.headerLength)..<Int(header.totalLength))
+        switch header.protocol {
+        case .tcp:
+            guard !arrival.isGroupPacket else { return network.dropped(.notForUs) }
+            tcp.segmentArrives(payload, from: .v4(source), to: .v4(destination), at: arrival.now)
+        case .icmp:
+            guard network.icmpv4Arrives(payload, source, arrival, &tcp) else { return nil }
+            return EchoRequest(
+                offset: Int(header.headerLength), length: payload.byteCount, from: .v4(source), to: .v4(destination))
+        default:
+            network.drop(.unknownProtocol)
+            network.sendError(
+                .unreachable(code: ICMPv4Message.Unreachable.protocol, nextHopMTU: 0), about: bytes, header, arrival)
+        }
+        return nil
+    }
+
+    private mutating func ipv6Arrives(_ bytes: RawSpan, _ arrival: Arrival) -> EchoRequest? {
+        var arrival = arrival
+        guard let header = IPv6Header(parsing: bytes) else { return network.dropped(.malformed) }
+        let (source, destination) = (header.source, header.destination)
+        guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return network.dropped(.badSource) }
+        if !network.addresses.contains(.v6(destination)) {
+            guard network.addresses.isGroup(.v6(destination), on: arrival.interface) else {
+                return network.dropped(.notForUs)
+            }
+            arrival.isGroupPacket = true
+        }
+        arrival.isCongestionExperienced = header.ecn == .congestionExperienced
+        let extensions: IPv6Extensions
+        switch IPv6Extensions.walk(header, bytes) {
+        case .arrived(let walked): extensions = walked
+        case .dropped: return network.dropped(.malformed)
+        case .problem(let problem):
+            network.drop(.malformed)
+            network.sendError(
+                .parameterProblem(code: problem.code.rawValue, pointer: UInt32(problem.pointer)), about: bytes, header,
+                arrival, mayAnswerGroup: problem.isForMulticastToo)
+            return nil
+        }
+        if let fragment = extensions.fragment, !fragment.isAtomic {
+            fragmentArrives(header, extensions, fragment, bytes, arrival)
+            return nil
+        }
+        let payload = bytes.extracting(Int(extensions.offset)..<header.totalLength)
+        switch extensions.protocol {
+        case .tcp:
+            guard !arrival.isGroupPacket else { return network.dropped(.notForUs) }
+            tcp.segmentArrives(payload, from: .v6(source), to: .v6(destination), at: arrival.now)
+        case .icmpv6:
+            guard network.icmpv6Arrives(payload, header, arrival, &tcp) else { return nil }
+            let answering =
+                arrival.isGroupPacket ? network.sourceAddress6(for: source, on: arrival.interface) : destination
+            guard let answering else { return nil }
+            return EchoRequest(
+                offset: Int(extensions.offset), length: payload.byteCount, from: .v6(source), to: .v6(answering))
+        case IPProtocol(rawValue: 59): break  // No Next Header (RFC 8200 §4.7).
+        default:
+            network.drop(.unknownProtocol)
+            network.sendError(
+                .parameterProblem(
+                    code: ICMPv6Message.ParameterProblem.unknownNextHeader.rawValue,
+                    pointer: UInt32(extensions.protocolOffset)), about: bytes, header, arrival)
+        }
+        return nil
+    }
+
+    // MARK: Fragments
+
+    private mutating func fragmentArrives(_ header: IPv4Header, _ bytes: RawSpan, _ arrival: Arrival) {
+        let fragment = Fragment(
+            offset: Int(header.fragmentOffset), hasMore: header.moreFragments, nextHeader: header.protocol.rawValue,
+            isCongestionExperienced: arrival.isCongestionExperienced, isECNCapable: header.ecn != .notCapable)
+        let key = FragmentKey(
+            source: .v4(header.source), destination: .v4(header.destination),
+            identification: UInt32(header.identification), transportProtocol: header.protocol.rawValue)
+        let payload = bytes.extracting(Int(header.headerLength)..<Int(header.totalLength))
+        let outcome = network.reassembly.receive(fragment, of: key, bytes: payload, at: arrival.now)
+        guard case .complete(let datagram) = outcome else { return }
+        datagramIsWhole(datagram, key, arrival)
+    }
+
+    private mutating func fragmentArrives(
+        _ header: IPv6Header, _ extensions: IPv6Extensions, _ fragment: IPv6Fragment, _ bytes: RawSpan,
+        _ arrival: Arrival
+    ) {
+        let key = FragmentKey(
+            source: .v6(header.source), destination: .v6(header.destination), identification: fragment.identification,
+            transportProtocol: 0)
+        // What is put together starts behind the fragment header; what may stand there before the transport is walked
+        // over in the first fragment only, so a datagram with more extension headers behind it is not understood.
+        let start = Int(fragment.headerOffset) + 8
+        let described = Fragment(
+            offset: Int(fragment.offset), hasMore: fragment.moreFragments, nextHeader: fragment.nextHeader.rawValue,
+            isCongestionExperienced: arrival.isCongestionExperienced, isECNCapable: header.ecn != .notCapable)
+        let payload = bytes.extracting(start..<header.totalLength)
+        let outcome = network.reassembly.receive(described, of: key, bytes: payload, at: arrival.now)
+        guard case .complete(let datagram) = outcome else { return }
+        datagramIsWhole(datagram, key, arrival)
+    }
+
+    /// Hands on a datagram that came in pieces, and gives its memory back.
+    private mutating func datagramIsWhole(_ datagram: ReassembledDatagram, _ key: FragmentKey, _ arrival: Arrival) {
+        var arrival = arrival
+        arrival.isVerified = false
+        arrival.isCongestionExperienced = datagram.isCongestionExperienced
+        let ring = network.reassembly.ring(of: datagram)
+        switch IPProtocol(rawValue: datagram.nextHeader) {
+        case .tcp:
+            guard !arrival.isGroupPacket else { break }
+            tcp.segmentArrives(
+                network.reassembly.memory.run(of: ring, at: 0, count: datagram.byteCount), from: key.source,
+                to: key.destination, at: arrival.now)
+        default: network.drop(.unknownProtocol)
+        }
+        network.reassembly.release(datagram)
+    }
+}

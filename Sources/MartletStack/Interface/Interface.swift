@@ -1,0 +1,37 @@
+// An interface as the packet path sees it: plain values in a table that never changes its size.
+
+/// One interface of a stack, named by its place in the table.
+struct Interface: BitwiseCopyable {
+    let kind: InterfaceKind
+    /// Bytes of the largest IP packet. A router's advertisement may lower it for IPv6 (RFC 4861 §6.3.4).
+    let mtu: Int
+    var mtuV6: Int
+    let vlan: VLANPolicy
+    let completesChecksums: Bool
+    let cutsSegments: Bool
+    let detectsConflicts: Bool
+    /// The hop limit of packets that go, 64 unless a router advertises another (RFC 4861 §6.3.4).
+    var hopLimit: UInt8 = 64
+
+    init(_ configuration: InterfaceConfiguration) {
+        precondition(configuration.mtu >= 576 && configuration.mtu <= 65_535, "an MTU is 576 ... 65,535 bytes")
+        if case .member(let vlan) = configuration.vlan {
+            precondition(vlan >= 1 && vlan <= 4094, "a VLAN is 1 ... 4,094")
+        }
+        if case .ethernet(let address) = configuration.kind {
+            precondition(!address.isMulticast && address != .zero, "an interface has an address of its own")
+        }
+        kind = configuration.kind
+        mtu = configuration.mtu
+        mtuV6 = configuration.mtu
+        vlan = configuration.vlan
+        completesChecksums = configuration.completesChecksums
+        cutsSegments = configuration.cutsSegments
+        detectsConflicts = configuration.detectsConflicts
+    }
+
+    /// The link address; nil if there is none.
+    var linkAddress: MACAddress? { if case .ethernet(let address) = kind { address } else { nil } }
+
+    func mtu(for address: IPAddress) -> Int { if case .v4 = address { mtu } else { mtuV6 } }
+}

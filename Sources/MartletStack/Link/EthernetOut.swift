@@ -1,0 +1,63 @@
+// The last step of a frame: what its interface does not do by itself, and the Ethernet header.
+
+extension Network {
+    /// Makes a packet a frame of its interface, and adds it to the burst.
+    ///
+    /// - Precondition: the burst has room. `linkAddress` is nil for interfaces without link addresses only.
+    mutating func finish(
+        _ packet: consuming Frame, to linkAddress: MACAddress?, on interface: UInt8, _ burst: inout Burst
+    ) {
+        var frame = packet
+        let link = interfaces[Int(interface)]
+        guard frame.length <= link.mtu || (frame.segmentSize > 0 && link.cutsSegments) else { return drop(.tooBig) }
+        if frame.offload.contains(.checksumPartial), !link.completesChecksums { Self.completeChecksum(&frame) }
+        let isIPv4 = frame.bytes.byte(at: 0) &>> 4 == 4
+        if !isIPv4, link.hopLimit != IPOut.timeToLive, frame.bytes.byte(at: 7) == IPOut.timeToLive {
+            var bytes = frame.mutableBytes
+            bytes.store(link.hopLimit, at: 7)
+        }
+        if let linkAddress {
+            let etherType: EtherType = isIPv4 ? .ipv4 : .ipv6
+            prependEthernet(etherType, to: linkAddress, link, &frame)
+        }
+        frame.interface = interface
+        burst.append(frame)
+    }
+
+    /// Queues a frame of a protocol of the link itself, ARP, to this address.
+    mutating func sendLinkFrame(
+        _ payload: consuming Frame, _ etherType: EtherType, to linkAddress: MACAddress, on interface: UInt8
+    ) {
+        var frame = payload
+        guard !frames.isFull else { return drop(.noRoom) }
+        prependEthernet(etherType, to: linkAddress, interfaces[Int(interface)], &frame)
+        frame.interface = interface
+        frames.append(frame)
+    }
+
+    private func prependEthernet(
+        _ etherType: EtherType, to linkAddress: MACAddress, _ link: Interface, _ frame: inout Frame
+    ) {
+        guard let source = link.linkAddress else { preconditionFailure("an interface without link addresses") }
+        var header = EthernetHeader(destination: linkAddress, source: source, etherType: etherType)
+        if case .member(let vlan) = link.vlan { (header.isTagged, header.tagControl) = (true, vlan) }
+        frame.prepend(header.length)
+        var bytes = frame.mutableBytes
+        header.write(to: &bytes)
+    }
+
+    /// Completes the checksum of a TCP segment or UDP datagram that was left to the link: its route has changed since.
+    private static func completeChecksum(_ frame: inout Frame) {
+        let isIPv4 = frame.bytes.byte(at: 0) &>> 4 == 4
+        // We write neither options nor extension headers before a transport that leaves its checksum to the link.
+        let start = isIPv4 ? IPv4Header.minimumLength : IPv6Header.length
+        let `protocol` = IPProtocol(rawValue: frame.bytes.byte(at: isIPv4 ? 9 : 6))
+        let place = start + (`protocol` == .tcp ? 16 : 6)
+        var checksum = Checksum()
+        checksum.add(frame.bytes.extracting(droppingFirst: start))
+        let value = checksum.value
+        var bytes = frame.mutableBytes
+        bytes.store(value == 0 && `protocol` == .udp ? 0xFFFF : value, at: place)
+        frame.offload.remove(.checksumPartial)
+    }
+}

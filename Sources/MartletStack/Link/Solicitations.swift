@@ -1,0 +1,83 @@
+// What the neighbor table and the claims of addresses want to be sent: requests of ARP, solicitations of Neighbor Discovery.
+
+extension Network {
+    /// Asks for a neighbor: everybody who may be it, or it alone (RFC 4861 §7.2.2, RFC 826).
+    mutating func solicit(_ target: IPAddress, on interface: UInt8, to linkAddress: MACAddress?) {
+        switch target {
+        case .v4(let target):
+            guard let source = sourceAddress4(for: target, nextHop: target, on: interface) else { return }
+            sendARPRequest(for: target, from: source, to: linkAddress, on: interface)
+        case .v6(let target):
+            guard let source = sourceAddress6(for: target, on: interface) else { return }
+            sendNeighborSolicitation(for: target, from: source, to: linkAddress, on: interface)
+        }
+    }
+
+    /// Lets the neighbors' timers expire, and sends what they ask for.
+    mutating func advanceNeighbors(to now: Instant) {
+        neighbors.advance(to: now, using: &random)
+        while let action = neighbors.nextAction() {
+            switch action {
+            case .solicitMulticast(let address, let interface): solicit(address, on: interface, to: nil)
+            case .solicitUnicast(let address, let interface, let linkAddress):
+                solicit(address, on: interface, to: linkAddress)
+            case .unreachable(let address, let interface, _):
+                // If it was a gateway, others of the same prefix are tried (RFC 1122 §3.3.1.5).
+                routes.mark(gateway: address, on: interface, isDead: true)
+                destinations.forgetAll()
+            }
+        }
+    }
+
+    /// Others have been seen to be there: a gateway that was given up is tried again.
+    mutating func neighborAnswered(_ address: IPAddress, on interface: UInt8) {
+        routes.mark(gateway: address, on: interface, isDead: false)
+        destinations.forgetAll()
+    }
+
+    /// The address to send from to an IPv4 destination; nil if the interface has none that may be used.
+    func sourceAddress4(for destination: IPv4Address, nextHop: IPv4Address, on interface: UInt8) -> IPv4Address? {
+        var candidates: [SourceCandidate4] = []
+        for entry in addresses.entries where entry.isUsable {
+            guard case .v4(let address) = entry.address else { continue }
+            candidates.append(
+                SourceCandidate4(address: address, prefixLength: entry.prefixLength, interface: entry.interface))
+        }
+        return SourceAddress.select(for: destination, nextHop: nextHop, on: interface, from: candidates.span)
+    }
+
+    /// The same for IPv6.
+    func sourceAddress6(for destination: IPv6Address, on interface: UInt8) -> IPv6Address? {
+        var candidates: [SourceCandidate] = []
+        for entry in addresses.entries where entry.isUsable {
+            guard case .v6(let address) = entry.address else { continue }
+            candidates.append(
+                SourceCandidate(
+                    address: address, prefixLength: entry.prefixLength, interface: entry.interface,
+                    isDeprecated: entry.isDeprecated))
+        }
+        return SourceAddress.select(for: destination, on: interface, from: candidates.span)
+    }
+
+    /// The address to send from to a destination; nil if there is no way to it, or no address.
+    func sourceAddress(for destination: IPAddress, at now: Instant) -> IPAddress? {
+        if addresses.contains(destination) { return destination }
+        switch destination {
+        case .v4(let address):
+            guard let route = routes.lookup(destination, at: now) else { return nil }
+            var nextHop = address
+            if case .v4(let gateway)? = route.gateway { nextHop = gateway }
+            return sourceAddress4(for: address, nextHop: nextHop, on: route.interface).map { .v4($0) }
+        case .v6(let address):
+            guard let route = routes.lookup(destination, at: now) else {
+                // On the link, the first interface that has an address is taken.
+                guard address.isLinkLocal || address.isMulticast else { return nil }
+                for interface in interfaces.indices {
+                    if let source = sourceAddress6(for: address, on: UInt8(interface)) { return .v6(source) }
+                }
+                return nil
+            }
+            return sourceAddress6(for: address, on: route.interface).map { .v6($0) }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+// What is below the transports: the interfaces, our addresses, who is near, and which way packets go.
+//
+//     transports ──▶ packets ──▶ IP/Forwarding ──▶ Link/EthernetOut ──▶ the burst of egress
+//                                      │                 ╰──▶ neighbors, until their link address is known
+//                                      ╰──▶ loopback, if the destination is ourselves
+//
+// Packets that are made while others arrive wait in `packets` until egress, and finished frames in `frames`; both are of 64 at
+// most. What does not fit is dropped and counted: its sender, or the one who asked, sends again.
+
+/// Bounds of what a stack keeps below its transports.
+struct NetworkLimits: BitwiseCopyable, Sendable {
+    var routes = 256
+    var neighbors = NeighborLimits()
+    var neighborTimes = NeighborTimes()
+    var reassembly = ReassemblyLimits()
+    /// Destinations whose path MTU is known to be smaller than the link's.
+    var paths = 256
+    /// Destinations whose next hop is remembered: a power of two.
+    var destinations = 256
+    /// ICMP errors a second, and in a burst.
+    var icmpErrors = 1000
+    var icmpBurst = 50
+}
+
+/// Interfaces, addresses, routes, neighbors, and the queues between them.
+struct Network: ~Copyable {
+    var interfaces: [Interface]
+    var addresses = LocalAddresses()
+    var routes: Routes
+    var destinations: DestinationCache
+    var neighbors: Neighbors
+    var paths: PathMTU
+    var reassembly: Reassembly
+    var identification: IPIdentification
+    var icmpLimit: ICMPLimit
+    var random: StackRandom
+    /// IP packets that are to go.
+    var packets: Burst
+    /// Frames that are to go as they are.
+    var frames: Burst
+    /// IP packets from ourselves to ourselves.
+    var loopback: Burst
+    var autoconfigurations: [Autoconfiguration]
+    var counters = NetworkCounters()
+    /// When addresses, prefixes, routes or solicitations want to be looked at.
+    var maintenanceAt = Instant.distantFuture
+
+    /// Interfaces without addresses: those come by ``configure(_:at:)``.
+    init(
+        _ configurations: [InterfaceConfiguration], limits: NetworkLimits, pool: borrowing FramePool,
+        secret: SipHash.Key, now: Instant
+    ) {
+        precondition(!configurations.isEmpty && configurations.count <= 255, "a stack has 1 ... 255 interfaces")
+        interfaces = configurations.map { Interface($0) }
+        random = StackRandom(secret: secret)
+        routes = Routes(capacity: limits.routes)
+        destinations = DestinationCache(capacity: limits.destinations, using: &random)
+        neighbors = Neighbors(
+            pool: pool, limits: limits.neighbors, times: limits.neighborTimes, now: now, using: &random)
+        paths = PathMTU(capacity: limits.paths, using: &random)
+        reassembly = Reassembly(limits: limits.reassembly, now: now, using: &random)
+        identification = IPIdentification(using: &random)
+        icmpLimit = ICMPLimit(messagesPerSecond: limits.icmpErrors, burst: limits.icmpBurst, now: now)
+        packets = pool.makeBurst()
+        frames = pool.makeBurst()
+        loopback = pool.makeBurst()
+        autoconfigurations = []
+        let identifiers = StableInterfaceIdentifier(secret: SipHash.Key(using: &random))
+        for (number, configuration) in configurations.enumerated() {
+            let isActive = configuration.usesAutoconfiguration && interfaces[number].linkAddress != nil
+            autoconfigurations.append(
+                Autoconfiguration(
+                    isActive: isActive, identifiers: identifiers,
+                    networkInterface: interfaces[number].linkAddress?.bits ?? UInt64(number), now: now, using: &random))
+        }
+        for (number, configuration) in configurations.enumerated() {
+            configure(configuration, UInt8(number), at: now)
+        }
+    }
+
+    /// The instant until which nothing happens by itself; nil if nothing ever does.
+    var nextDeadline: Instant? {
+        var next = maintenanceAt
+        if let deadline = neighbors.nextDeadline { next = min(next, deadline) }
+        if let deadline = reassembly.nextDeadline { next = min(next, deadline) }
+        return next == .distantFuture ? nil : next
+    }
+
+    /// Whether something waits for egress, or for the next round.
+    var isOwing: Bool {
+        !packets.isEmpty || !frames.isEmpty || !loopback.isEmpty || neighbors.pending.readyCount > 0
+    }
+
+    mutating func drop(_ reason: PacketDrop) { counters[reason] &+= 1 }
+
+    /// The same, for those who return an echo to be answered: there is none.
+    mutating func dropped(_ reason: PacketDrop) -> EchoRequest? {
+        drop(reason)
+        return nil
+    }
+
+    /// What the way to `remote` is like; nil if there is none.
+    func path(to remote: IPAddress, from local: IPAddress, at now: Instant) -> Path? {
+        if addresses.contains(remote) { return Path(mtu: 65_535, interface: 0) }
+        guard let route = route(to: remote, from: local, at: now) else { return nil }
+        let interface = interfaces[Int(route.interface)]
+        let linkMTU = min(interface.mtu(for: remote), Int(route.mtu ?? .max))
+        return Path(mtu: paths.mtu(to: remote, linkMTU: linkMTU, at: now), interface: route.interface)
+    }
+}
+
+/// What a transport needs to know of the way to a peer.
+struct Path: BitwiseCopyable {
+    /// Bytes of the largest packet.
+    var mtu: Int
+    var interface: UInt8
+}
+
+/// Why a frame or packet went no further.
+enum PacketDrop: UInt8, BitwiseCopyable, CaseIterable {
+    /// The frame is shorter than its header, or of a group as its source.
+    case badFrame
+    /// The frame is for another host on the link.
+    case otherHost
+    /// The frame's VLAN tag, or its lack of one.
+    case vlan
+    /// Neither IP nor ARP.
+    case unknownEtherType
+    /// Lengths or a version that cannot be, or extension headers beyond all limits.
+    case malformed
+    /// The checksum of an IPv4 header or ICMP message is wrong.
+    case badChecksum
+    /// A source that no packet can come from.
+    case badSource
+    /// The packet is for another host, and we forward nothing.
+    case notForUs
+    case unknownProtocol
+    /// An ICMP message that cannot be believed, or says nothing to us.
+    case ignoredICMP
+    /// A message of ARP or Neighbor Discovery that cannot be believed.
+    case ignoredNeighbor
+    /// There is no route.
+    case noRoute
+    /// The packet is larger than its interface takes.
+    case tooBig
+    /// A queue was full, or the pool empty.
+    case noRoom
+}
+
+/// Counts of what happened below the transports.
+struct NetworkCounters: BitwiseCopyable, Sendable {
+    private var drops = InlineArray<16, UInt64>(repeating: 0)
+    var packetsIn: UInt64 = 0
+    var packetsOut: UInt64 = 0
+    var echoReplies: UInt64 = 0
+    var icmpErrorsOut: UInt64 = 0
+    var icmpErrorsIn: UInt64 = 0
+    var addressConflicts: UInt64 = 0
+
+    subscript(reason: PacketDrop) -> UInt64 {
+        get { drops[Int(reason.rawValue)] }
+        set { drops[Int(reason.rawValue)] = newValue }
+    }
+}
