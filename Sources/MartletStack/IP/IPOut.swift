@@ -8,7 +8,10 @@ enum IPOut {
     /// way: a packet says so, and its id means nothing (RFC 6864 §4.1).
     ///
     /// - Precondition: both addresses are of one family, and the payload is at most 65,515 bytes.
-    static func prepend(from source: IPAddress, to destination: IPAddress, protocol: IPProtocol, _ frame: inout Frame) {
+    static func prepend(
+        from source: IPAddress, to destination: IPAddress, protocol: IPProtocol,
+        timeToLive: UInt8 = IPOut.timeToLive, _ frame: inout Frame
+    ) {
         let payload = frame.length
         switch (source, destination) {
         case (.v4(let source), .v4(let destination)):

@@ -30,6 +30,10 @@ public struct Burst: ~Copyable {
     @inlinable
     public var isFull: Bool { end == Burst.capacity }
 
+    /// Frames that can be taken and appended now.
+    @inlinable
+    var room: Int { min(Burst.capacity &- end, pool.freeCount) }
+
     /// Adds a frame at the end.
     ///
     /// - Precondition: the burst is not full, and the frame is of the burst's pool.

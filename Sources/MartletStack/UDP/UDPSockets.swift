@@ -1,0 +1,151 @@
+// The sockets of a stack: a table allocated once, whose slots are named with a generation, and an index by both ends.
+//
+// An end that is not known is the unspecified address, and port 0. The most specific socket gets a datagram: three searches,
+// each O(1), by a hash whose secret keeps strangers from choosing ports that collide.
+
+/// Names a socket of a stack. A name outlives its socket, and then names nothing.
+public struct SocketID: BitwiseCopyable, Hashable, Sendable {
+    let slot: UInt32
+    let generation: UInt32
+}
+
+/// What a socket has to tell.
+public struct SocketEvents: OptionSet, BitwiseCopyable, Sendable {
+    public var rawValue: UInt8
+
+    @inlinable
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// A datagram has come.
+    @inlinable public static var readable: SocketEvents { SocketEvents(rawValue: 1) }
+    /// A datagram did not go because there was no room; now there is again.
+    @inlinable public static var writable: SocketEvents { SocketEvents(rawValue: 2) }
+    /// An ICMP error has come about a datagram.
+    @inlinable public static var error: SocketEvents { SocketEvents(rawValue: 4) }
+}
+
+/// What the stack knows of one socket.
+struct UDPControlBlock: BitwiseCopyable {
+    var tuple = FourTuple(localAddress: .v4(.any), localPort: 0, remoteAddress: .v4(.any), remotePort: 0)
+    var hash: UInt64 = 0
+    var queue = DatagramQueue()
+    var generation: UInt32 = 0
+    var events: SocketEvents = []
+    var error: UDPError?
+    var isOpen = false
+    var dontFragment = false
+    /// A datagram did not go for lack of room.
+    var isRefused = false
+}
+
+/// A bounded table of sockets. Allocates in `init` only.
+struct UDPSockets: ~Copyable {
+    private var table: PlainTable<UDPControlBlock>
+    private var nextFree: PlainTable<UInt32>
+    private var index: HashIndex
+    private let hash: ConnectionHash
+    private var firstFree: UInt32 = .max
+    private var touched = 0
+    private(set) var count = 0
+
+    init(capacity: Int, secret: SipHash.Key) {
+        table = PlainTable(capacity: capacity)
+        nextFree = PlainTable(capacity: capacity)
+        index = HashIndex(capacity: capacity)
+        hash = ConnectionHash(secret: secret)
+    }
+
+    subscript(slot: UInt32) -> UDPControlBlock {
+        _read { yield table[Int(slot)] }
+        _modify { yield &table[Int(slot)] }
+    }
+
+    // MARK: Slots
+
+    /// Takes a slot for a socket with these ends. Nil when all are taken.
+    ///
+    /// - Precondition: no socket has these ends.
+    mutating func open(_ tuple: FourTuple) -> UInt32? {
+        let slot: UInt32
+        var block = UDPControlBlock()
+        if firstFree != .max {
+            slot = firstFree
+            firstFree = nextFree[Int(slot)]
+            block.generation = table[Int(slot)].generation &+ 1
+        } else {
+            guard touched < table.count else { return nil }
+            slot = UInt32(touched)
+            touched += 1
+        }
+        (block.tuple, block.hash, block.isOpen) = (tuple, hash.tableHash(tuple), true)
+        table[Int(slot)] = block
+        index.insert(Int(slot), hash: block.hash)
+        count += 1
+        return slot
+    }
+
+    /// Gives a slot back. Its queue has to be empty.
+    mutating func close(_ slot: UInt32) {
+        precondition(table[Int(slot)].queue.isEmpty, "datagrams of a closed socket")
+        index.remove(Int(slot), hash: table[Int(slot)].hash)
+        table[Int(slot)].isOpen = false
+        table[Int(slot)].isRefused = false
+        table[Int(slot)].events = []
+        nextFree[Int(slot)] = firstFree
+        firstFree = slot
+        count -= 1
+    }
+
+    func id(of slot: UInt32) -> SocketID { SocketID(slot: slot, generation: table[Int(slot)].generation) }
+
+    /// The slot that an id names, if its socket is still there.
+    func slot(of id: SocketID) -> UInt32? {
+        guard id.slot < UInt32(touched) else { return nil }
+        return table[Int(id.slot)].isOpen && table[Int(id.slot)].generation == id.generation ? id.slot : nil
+    }
+
+    // MARK: Ends
+
+    /// Gives an open socket other ends.
+    ///
+    /// - Precondition: no other socket has them.
+    mutating func rename(_ slot: UInt32, _ tuple: FourTuple) {
+        index.remove(Int(slot), hash: table[Int(slot)].hash)
+        table[Int(slot)].tuple = tuple
+        table[Int(slot)].hash = hash.tableHash(tuple)
+        index.insert(Int(slot), hash: table[Int(slot)].hash)
+    }
+
+    /// The socket that has exactly these ends.
+    func find(_ tuple: FourTuple) -> UInt32? {
+        var probe = index.probe(hash.tableHash(tuple))
+        while let slot = index.next(&probe) {
+            if table[slot].tuple == tuple { return UInt32(slot) }
+        }
+        return nil
+    }
+
+    /// The socket that a datagram between these ends is for: one that is connected to the remote end, else one that is bound to
+    /// the local address, else one that is bound to the port alone.
+    func findMostSpecific(_ tuple: FourTuple) -> UInt32? {
+        if let slot = find(tuple) { return slot }
+        var wider = tuple
+        (wider.remoteAddress, wider.remotePort) = (tuple.remoteAddress.unspecified, 0)
+        if let slot = find(wider) { return slot }
+        wider.localAddress = tuple.localAddress.unspecified
+        return find(wider)
+    }
+}
+
+extension IPAddress {
+    /// `0.0.0.0` or `::`, of the same version.
+    var unspecified: IPAddress {
+        switch self {
+        case .v4: .v4(.any)
+        case .v6: .v6(.any)
+        }
+    }
+
+    /// Whether the address is `0.0.0.0` or `::`.
+    var isUnspecified: Bool { self == unspecified }
+}
