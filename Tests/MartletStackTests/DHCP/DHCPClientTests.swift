@@ -374,6 +374,19 @@ import Testing
         #expect(scene.events.prefix(5) == [.discover, .request, .configure(Self.address), .deconfigure, .discover])
     }
 
+    @Test func `A lease that is over when its answer comes is none`() {
+        var scene = Scene()
+        scene.servers[0].leaseTime = 3
+        scene.settle()
+        let discover = scene.sent[0].bytes
+        expect(scene.receive(scene.servers[0].grant(2, to: discover)), is: nil)
+        scene.now = scene.now + .seconds(3)
+        expect(scene.receive(scene.servers[0].grant(5, to: discover)), is: .unusable)
+        #expect(scene.client.state == .requesting)
+        scene.servers[0].leaseTime = 4
+        expect(scene.receive(scene.servers[0].grant(5, to: discover)), is: nil)
+    }
+
     // MARK: By chance
 
     @Test(arguments: 0..<40 as Range<UInt64>)
