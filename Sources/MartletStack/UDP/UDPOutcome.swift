@@ -1,0 +1,82 @@
+// The words of UDP: its bounds, what is counted, what became of a datagram, and what goes wrong.
+
+/// Bounds of the UDP of a stack.
+struct UDPLimits: BitwiseCopyable, Sendable {
+    var sockets = 256
+    /// Datagrams that wait, of all sockets.
+    var datagrams = 8192
+    /// Bytes of memory for them, of all sockets.
+    var ringMemory = 4 << 20
+    /// Bytes of memory that one socket may take for them: a power of two. Of less than 64 KiB, large datagrams never fit in.
+    var receiveLimit = 256 << 10
+}
+
+struct UDPCounters: BitwiseCopyable, Sendable {
+    /// Datagrams that some socket got, and datagrams that went.
+    var datagramsIn: UInt64 = 0
+    var datagramsOut: UInt64 = 0
+    /// Datagrams that went in pieces.
+    var fragmented: UInt64 = 0
+    var noSocket: UInt64 = 0
+    /// ICMP errors about datagrams of connected sockets, and of nobody whom it could be told.
+    var errorsIn: UInt64 = 0
+    var errorsForNobody: UInt64 = 0
+    /// Datagrams that did not go for lack of frames or room in the burst, and as they were too large.
+    var noRoom: UInt64 = 0
+    var tooLarge: UInt64 = 0
+    private var drops = InlineArray<6, UInt64>(repeating: 0)
+
+    /// Datagrams dropped for a reason.
+    subscript(drops reason: UDPDrop) -> UInt64 { drops[Int(reason.rawValue)] }
+
+    mutating func count(_ reason: UDPDrop) { drops[Int(reason.rawValue)] &+= 1 }
+}
+
+/// Why a datagram was dropped.
+enum UDPDrop: UInt8, BitwiseCopyable, CaseIterable, Sendable {
+    /// Its length is below 8, or beyond the packet.
+    case malformed
+    case badChecksum
+    /// It has no checksum, and IPv6 wants one (RFC 8200 §8.1).
+    case noChecksum
+    /// Its source is a group or everybody (RFC 1122 §4.1.3.6).
+    case invalidSource
+    /// Its socket has as much unread as it may.
+    case socketFull
+    /// There is no memory for any socket.
+    case noMemory
+}
+
+/// What became of a datagram.
+enum UDPOutcome: BitwiseCopyable, Equatable, Sendable {
+    case delivered
+    /// No socket wants it: Port Unreachable is to be sent, unless it was sent to a group or everybody (RFC 1122 §4.1.3.1).
+    case noSocket
+    case dropped(UDPDrop)
+}
+
+/// What an ICMP message says of a datagram that was sent (RFC 1122 §4.1.3.3).
+public enum UDPError: UInt8, BitwiseCopyable, Sendable {
+    /// Nobody has the port, or speaks UDP there.
+    case refused
+    /// There is no way to the host or its network, or a router lets nothing through.
+    case unreachable
+    /// It took too many hops, or a piece of it was missing.
+    case timeExceeded
+    /// It was longer than the path takes, and not to be cut.
+    case tooLarge
+    /// Something in its headers was not understood.
+    case parameterProblem
+}
+
+/// Why a socket was not opened or connected.
+public enum UDPBindError: Error, BitwiseCopyable, Sendable {
+    /// Another socket has these ends.
+    case inUse
+    /// All ephemeral ports of the address are taken.
+    case noPort
+    /// There are as many sockets as there may be.
+    case noSocket
+    /// The socket is closed.
+    case closed
+}
