@@ -26,6 +26,7 @@ struct NetworkLimits: BitwiseCopyable, Sendable {
 struct Network: ~Copyable {
     var interfaces: [Interface]
     var addresses = LocalAddresses()
+    var groups = MulticastGroups()
     var routes: Routes
     var destinations: DestinationCache
     var neighbors: Neighbors
@@ -68,6 +69,8 @@ struct Network: ~Copyable {
         let identifiers = StableInterfaceIdentifier(secret: SipHash.Key(using: &random))
         for (number, configuration) in configurations.enumerated() {
             let isActive = configuration.usesAutoconfiguration && interfaces[number].linkAddress != nil
+            precondition(
+                !configuration.usesDHCP || interfaces[number].linkAddress != nil, "DHCP is for Ethernet interfaces")
             autoconfigurations.append(
                 Autoconfiguration(
                     isActive: isActive, identifiers: identifiers,
@@ -145,6 +148,8 @@ enum PacketDrop: UInt8, BitwiseCopyable, CaseIterable {
     case tooBig
     /// A queue was full, or the pool empty.
     case noRoom
+    /// A message of a DHCP server that the client does not believe.
+    case ignoredDHCP
 }
 
 /// Counts of what happened below the transports.

@@ -18,6 +18,7 @@
 struct Stack: ~Copyable {
     var network: Network
     var tcp: TCP
+    var udp: UDP
 
     /// A stack whose frames are of `pool`, which is to outlive it, with a secret of 128 random bits.
     init(
@@ -26,6 +27,7 @@ struct Stack: ~Copyable {
     ) {
         network = Network(interfaces, limits: limits.network, pool: pool, secret: secret, now: now)
         tcp = TCP(limits: limits.tcp, secret: SipHash.Key(using: &network.random), now: now)
+        udp = UDP(limits: limits.udp, using: &network.random)
     }
 
     /// The instant until which nothing happens by itself; nil if nothing ever does.
@@ -56,6 +58,7 @@ struct Stack: ~Copyable {
     mutating func egress(into burst: inout Burst, at now: Instant) -> Bool {
         var isPaid = false
         while network.flush(into: &burst, at: now) {
+            udp.roomReturns()
             if isPaid { return true }
             isPaid = tcp.egress(into: &network.packets, at: now)
             if network.packets.isEmpty { return isPaid }
@@ -77,11 +80,30 @@ struct Stack: ~Copyable {
 struct StackLimits: BitwiseCopyable, Sendable {
     var network = NetworkLimits()
     var tcp = TCPLimits()
+    var udp = UDPLimits()
 }
 
 // MARK: - User calls
 
 extension Stack {
+    /// Opens a UDP socket on an address of ours, or on all of one version by `0.0.0.0` or `::`; port 0 is any that is free.
+    mutating func bind(_ address: IPAddress, port: UInt16) throws(UDPBindError) -> SocketID {
+        try udp.bind(address, port: port, using: &network.random)
+    }
+
+    /// Sends a datagram, whole or in pieces, or not at all.
+    mutating func send(_ id: SocketID, _ payload: RawSpan, to remote: IPAddress, port: UInt16) -> UDPSent {
+        guard let tuple = udp.tuple(of: id) else { return .closed }
+        let isAny = tuple.localAddress == .v4(.any) || tuple.localAddress == .v6(.any)
+        let chosen = isAny ? network.sourceAddress(for: remote, at: tcp.now) : tuple.localAddress
+        guard let source = chosen, let path = network.path(to: remote, from: source, at: tcp.now) else {
+            return .unreachable
+        }
+        return udp.send(
+            id, payload, from: source, to: remote, port: port, mtu: path.mtu,
+            identifications: &network.identification, into: &network.packets, at: tcp.now, using: &network.random)
+    }
+
     var counters: TCPCounters { tcp.counters }
     var connectionCount: Int { tcp.connectionCount }
 

@@ -71,6 +71,10 @@ struct DHCPTransmission: BitwiseCopyable, Sendable {
         writer.finish(at: Self.length, in: &bytes)
     }
 
+    /// The ports of clients and servers (RFC 2131 §4.1).
+    static var clientPort: UInt16 { 68 }
+    static var serverPort: UInt16 { 67 }
+
     /// Classless routes stand before the router (RFC 3442).
     private static var parameters: InlineArray<9, DHCPOption> {
         [

@@ -14,6 +14,8 @@ struct QuotedPacket: BitwiseCopyable {
     let sequence: SequenceNumber
     /// Bytes of the whole packet.
     let length: Int
+    /// Where its transport header starts.
+    let transportOffset: Int
 
     /// Reads a quoted IPv4 packet; nil if too little of it is there, or it is a later fragment.
     init?(ipv4 bytes: RawSpan) {
@@ -25,7 +27,7 @@ struct QuotedPacket: BitwiseCopyable {
         self.init(
             source: .v4(bytes.ipv4Address(at: 12)), destination: .v4(bytes.ipv4Address(at: 16)),
             protocol: IPProtocol(rawValue: bytes.byte(at: 9)), length: Int(bytes.uint16(at: 2)),
-            transport: bytes.from(headerLength))
+            transport: bytes.from(headerLength), at: headerLength)
     }
 
     /// Reads a quoted IPv6 packet. We send no extension headers before TCP, and so believe none in quotes of it.
@@ -34,12 +36,13 @@ struct QuotedPacket: BitwiseCopyable {
         self.init(
             source: .v6(bytes.ipv6Address(at: 8)), destination: .v6(bytes.ipv6Address(at: 24)),
             protocol: IPProtocol(rawValue: bytes.byte(at: 6)), length: 40 + Int(bytes.uint16(at: 4)),
-            transport: bytes.from(40))
+            transport: bytes.from(40), at: 40)
     }
 
     private init(
-        source: IPAddress, destination: IPAddress, protocol: IPProtocol, length: Int, transport: RawSpan
+        source: IPAddress, destination: IPAddress, protocol: IPProtocol, length: Int, transport: RawSpan, at offset: Int
     ) {
+        transportOffset = offset
         self.source = source
         self.destination = destination
         self.protocol = `protocol`
@@ -67,7 +70,7 @@ struct EchoRequest: BitwiseCopyable {
 extension Network {
     /// An ICMPv4 message. Returns whether it is an echo request that is to be answered.
     mutating func icmpv4Arrives(
-        _ message: RawSpan, _ source: IPv4Address, _ arrival: Arrival, _ tcp: inout TCP
+        _ message: RawSpan, _ source: IPv4Address, _ arrival: Arrival, _ tcp: inout TCP, _ udp: inout UDP
     ) -> Bool {
         guard let header = ICMPv4Message(parsing: message) else {
             drop(.malformed)
@@ -85,11 +88,16 @@ extension Network {
             guard let quoted = QuotedPacket(ipv4: message.from(ICMPv4Message.length)) else { break }
             counters.icmpErrorsIn &+= 1
             if code == ICMPv4Message.Unreachable.fragmentationNeeded {
-                tooBigArrives(quoted, mtu: Int(nextHopMTU), arrival, &tcp)
+                tooBigArrives(quoted, mtu: Int(nextHopMTU), message, arrival, &tcp, &udp)
             } else {
                 let isHard = code == ICMPv4Message.Unreachable.protocol || code == ICMPv4Message.Unreachable.port
-                unreachableArrives(quoted, isHard: isHard, &tcp)
+                errorArrives(isHard ? .refused : .unreachable, about: quoted, message, &tcp, &udp)
             }
+            return false
+        case .timeExceeded, .parameterProblem:
+            guard let quoted = QuotedPacket(ipv4: message.from(ICMPv4Message.length)) else { break }
+            counters.icmpErrorsIn &+= 1
+            errorArrives(header.type == 11 ? .timeExceeded : .parameterProblem, about: quoted, message, &tcp, &udp)
             return false
         default: break
         }
@@ -99,7 +107,7 @@ extension Network {
 
     /// An ICMPv6 message. Returns whether it is an echo request that is to be answered.
     mutating func icmpv6Arrives(
-        _ message: RawSpan, _ packet: IPv6Header, _ arrival: Arrival, _ tcp: inout TCP
+        _ message: RawSpan, _ packet: IPv6Header, _ arrival: Arrival, _ tcp: inout TCP, _ udp: inout UDP
     ) -> Bool {
         guard let header = ICMPv6Message(parsing: message) else {
             drop(.malformed)
@@ -118,18 +126,21 @@ extension Network {
         case .packetTooBig(let mtu):
             guard let quoted = QuotedPacket(ipv6: message.from(ICMPv6Message.length)) else { break }
             counters.icmpErrorsIn &+= 1
-            tooBigArrives(quoted, mtu: Int(mtu), arrival, &tcp)
+            tooBigArrives(quoted, mtu: Int(mtu), message, arrival, &tcp, &udp)
             return false
         case .unreachable(let code):
             guard let quoted = QuotedPacket(ipv6: message.from(ICMPv6Message.length)) else { break }
             counters.icmpErrorsIn &+= 1
-            unreachableArrives(quoted, isHard: code == ICMPv6Message.Unreachable.port, &tcp)
+            let isHard = code == ICMPv6Message.Unreachable.port
+            errorArrives(isHard ? .refused : .unreachable, about: quoted, message, &tcp, &udp)
             return false
-        case .parameterProblem(let code, _) where code == ICMPv6Message.ParameterProblem.unknownNextHeader.rawValue:
-            // The peer has no TCP at all (RFC 4443 §3.4).
+        case .timeExceeded, .parameterProblem:
             guard let quoted = QuotedPacket(ipv6: message.from(ICMPv6Message.length)) else { break }
             counters.icmpErrorsIn &+= 1
-            unreachableArrives(quoted, isHard: true, &tcp)
+            // RFC 4443 §3.4: a peer that does not know the next header has no such transport at all.
+            let isRefusal = header.type == 4 && header.code == ICMPv6Message.ParameterProblem.unknownNextHeader.rawValue
+            let error: UDPError = isRefusal ? .refused : header.type == 3 ? .timeExceeded : .parameterProblem
+            errorArrives(error, about: quoted, message, &tcp, &udp)
             return false
         default: break
         }
@@ -167,19 +178,29 @@ extension Network {
     }
 
     /// A packet of ours did not fit (RFC 1191, RFC 8201).
-    private mutating func tooBigArrives(_ quoted: QuotedPacket, mtu: Int, _ arrival: Arrival, _ tcp: inout TCP) {
-        guard quoted.protocol == .tcp, tcp.isInFlight(quoted),
-            let path = path(
-                to: quoted.destination, from: quoted.source, at: arrival.now)
+    private mutating func tooBigArrives(
+        _ quoted: QuotedPacket, mtu: Int, _ message: RawSpan, _ arrival: Arrival, _ tcp: inout TCP, _ udp: inout UDP
+    ) {
+        guard quoted.protocol != .tcp || tcp.isInFlight(quoted),
+            let path = path(to: quoted.destination, from: quoted.source, at: arrival.now)
         else { return drop(.ignoredICMP) }
         let link = interfaces[Int(path.interface)].mtu(for: quoted.destination)
         _ = paths.receiveTooBig(
             for: quoted.destination, mtu: mtu, packetLength: quoted.length, linkMTU: link, at: arrival.now)
+        errorArrives(.tooLarge, about: quoted, message, &tcp, &udp)
     }
 
-    /// A packet of ours has not arrived.
-    private mutating func unreachableArrives(_ quoted: QuotedPacket, isHard: Bool, _ tcp: inout TCP) {
-        guard quoted.protocol == .tcp, tcp.isInFlight(quoted) else { return drop(.ignoredICMP) }
-        _ = isHard
+    /// A packet of ours has not arrived, or was not understood.
+    private mutating func errorArrives(
+        _ error: UDPError, about quoted: QuotedPacket, _ message: RawSpan, _ tcp: inout TCP, _ udp: inout UDP
+    ) {
+        switch quoted.protocol {
+        case .tcp: if !tcp.isInFlight(quoted) { drop(.ignoredICMP) }
+        case .udp:
+            // The headers of ICMP are 8 bytes in both versions.
+            udp.errorArrives(
+                error, quoted: message.from(8 + quoted.transportOffset), from: quoted.source, to: quoted.destination)
+        default: drop(.ignoredICMP)
+        }
     }
 }

@@ -21,7 +21,8 @@ extension Stack {
         if !network.addresses.contains(.v4(destination)) {
             guard
                 network.addresses.isBroadcast(destination, on: arrival.interface)
-                    || network.addresses.isGroup(.v4(destination), on: arrival.interface)
+                    || network.groups.contains(.v4(destination), on: arrival.interface)
+                    || network.isForDHCP(header, bytes, arrival)
             else { return network.dropped(.notForUs) }
             arrival.isGroupPacket = true
         }
@@ -35,8 +36,15 @@ extension Stack {
         case .tcp:
             guard !arrival.isGroupPacket else { return network.dropped(.notForUs) }
             tcp.segmentArrives(payload, from: .v4(source), to: .v4(destination), at: arrival.now)
+        case .udp:
+            if network.isForDHCP(header, bytes, arrival) {
+                network.leaseArrives(payload, from: source, to: destination, arrival)
+            } else if datagramArrives(payload, from: .v4(source), to: .v4(destination), arrival) {
+                network.sendError(
+                    .unreachable(code: ICMPv4Message.Unreachable.port, nextHopMTU: 0), about: bytes, header, arrival)
+            }
         case .icmp:
-            guard network.icmpv4Arrives(payload, source, arrival, &tcp) else { return nil }
+            guard network.icmpv4Arrives(payload, source, arrival, &tcp, &udp) else { return nil }
             return EchoRequest(
                 offset: Int(header.headerLength), length: payload.byteCount, from: .v4(source), to: .v4(destination))
         default:
@@ -53,9 +61,10 @@ extension Stack {
         let (source, destination) = (header.source, header.destination)
         guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return network.dropped(.badSource) }
         if !network.addresses.contains(.v6(destination)) {
-            guard network.addresses.isGroup(.v6(destination), on: arrival.interface) else {
-                return network.dropped(.notForUs)
-            }
+            guard
+                network.groups.contains(.v6(destination), on: arrival.interface)
+                    || network.addresses.isSolicitedNode(destination, on: arrival.interface)
+            else { return network.dropped(.notForUs) }
             arrival.isGroupPacket = true
         }
         arrival.isCongestionExperienced = header.ecn == .congestionExperienced
@@ -79,8 +88,13 @@ extension Stack {
         case .tcp:
             guard !arrival.isGroupPacket else { return network.dropped(.notForUs) }
             tcp.segmentArrives(payload, from: .v6(source), to: .v6(destination), at: arrival.now)
+        case .udp:
+            if datagramArrives(payload, from: .v6(source), to: .v6(destination), arrival) {
+                network.sendError(
+                    .unreachable(code: ICMPv6Message.Unreachable.port), about: bytes, header, arrival)
+            }
         case .icmpv6:
-            guard network.icmpv6Arrives(payload, header, arrival, &tcp) else { return nil }
+            guard network.icmpv6Arrives(payload, header, arrival, &tcp, &udp) else { return nil }
             let answering =
                 arrival.isGroupPacket ? network.sourceAddress6(for: source, on: arrival.interface) : destination
             guard let answering else { return nil }
@@ -95,6 +109,15 @@ extension Stack {
                     pointer: UInt32(extensions.protocolOffset)), about: bytes, header, arrival)
         }
         return nil
+    }
+
+    /// Returns whether nobody wants the datagram, and its sender is to be told so.
+    private mutating func datagramArrives(
+        _ datagram: RawSpan, from source: IPAddress, to destination: IPAddress, _ arrival: Arrival
+    ) -> Bool {
+        udp.datagramArrives(
+            datagram, from: source, to: destination, on: arrival.interface,
+            isCongestionExperienced: arrival.isCongestionExperienced) == .noSocket && !arrival.isGroupPacket
     }
 
     // MARK: Fragments
@@ -143,6 +166,12 @@ extension Stack {
             tcp.segmentArrives(
                 network.reassembly.memory.run(of: ring, at: 0, count: datagram.byteCount), from: key.source,
                 to: key.destination, at: arrival.now)
+        case .udp:
+            // Who is not there is told so about whole packets alone: the header that would be quoted is gone.
+            _ = udp.datagramArrives(
+                network.reassembly.memory.run(of: ring, at: 0, count: datagram.byteCount), from: key.source,
+                to: key.destination, on: arrival.interface,
+                isCongestionExperienced: arrival.isCongestionExperienced)
         default: network.drop(.unknownProtocol)
         }
         network.reassembly.release(datagram)

@@ -10,6 +10,8 @@ struct Autoconfiguration {
     var linkLocalDuplicates: UInt8 = 0
     /// IPv4 addresses that did.
     var conflicts = 0
+    /// Who asks for an IPv4 address; nil if nobody does.
+    var dhcp: DHCPClient?
 
     init(
         isActive: Bool, identifiers: StableInterfaceIdentifier, networkInterface: UInt64, now: Instant,
@@ -32,6 +34,9 @@ extension Network {
             let inserted = routes.insert(
                 everywhere, length: 0, via: gateway, on: interface, metric: UInt16(clamping: metric))
             precondition(inserted, "more routes than the limit")
+        }
+        if configuration.usesDHCP, let linkAddress = interfaces[Int(interface)].linkAddress {
+            autoconfigurations[Int(interface)].dhcp = DHCPClient(DHCPConfiguration(linkAddress), now: now)
         }
         if autoconfigurations[Int(interface)].isActive {
             let address = autoconfigurations[Int(interface)].slaac.linkLocalAddress()
@@ -115,7 +120,9 @@ extension Network {
         case (.autoconfigured, .v6(let address)):
             guard let next = autoconfigurations[number].slaac.replaceDuplicate(address) else { return }
             add(.v6(next), prefixLength: 64, .autoconfigured, on: entry.interface, at: now)
-        default: autoconfigurations[number].conflicts += 1
+        default:
+            autoconfigurations[number].conflicts += 1
+            if entry.origin == .dhcp { autoconfigurations[number].dhcp?.conflict(at: now, using: &random) }
         }
     }
 
@@ -216,6 +223,7 @@ extension Network {
             }
             next = min(next, autoconfigurations[number].solicitation.deadline)
         }
+        for number in autoconfigurations.indices { next = min(next, advanceDHCP(on: UInt8(number), at: now)) }
         for position in 0..<addresses.count {
             guard var claim = addresses[position].claim else { continue }
             while let action = claim.nextAction(at: now, using: &random) {
@@ -234,7 +242,9 @@ extension Network {
         case (.probe, .v6(let address)):
             sendNeighborSolicitation(for: address, from: .any, to: nil, on: entry.interface)
         case (.announce, _): announce(entry)
-        case (.assign, _): destinations.forgetAll()
+        case (.assign, _):
+            destinations.forgetAll()
+            if entry.origin == .dhcp { autoconfigurations[Int(entry.interface)].dhcp?.assigned() }
         }
     }
 }

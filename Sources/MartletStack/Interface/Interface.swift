@@ -3,8 +3,10 @@
 /// One interface of a stack, named by its place in the table.
 struct Interface: BitwiseCopyable {
     let kind: InterfaceKind
-    /// Bytes of the largest IP packet. A router's advertisement may lower it for IPv6 (RFC 4861 §6.3.4).
+    /// Bytes of the largest IP packet that the link takes.
     let mtu: Int
+    /// The same for one version: a DHCP server, or a router's advertisement (RFC 4861 §6.3.4), may lower it.
+    var mtuV4: Int
     var mtuV6: Int
     let vlan: VLANPolicy
     let completesChecksums: Bool
@@ -23,6 +25,7 @@ struct Interface: BitwiseCopyable {
         }
         kind = configuration.kind
         mtu = configuration.mtu
+        mtuV4 = configuration.mtu
         mtuV6 = configuration.mtu
         vlan = configuration.vlan
         completesChecksums = configuration.completesChecksums
@@ -33,5 +36,5 @@ struct Interface: BitwiseCopyable {
     /// The link address; nil if there is none.
     var linkAddress: MACAddress? { if case .ethernet(let address) = kind { address } else { nil } }
 
-    func mtu(for address: IPAddress) -> Int { if case .v4 = address { mtu } else { mtuV6 } }
+    func mtu(for address: IPAddress) -> Int { if case .v4 = address { mtuV4 } else { mtuV6 } }
 }

@@ -60,6 +60,8 @@ public struct InterfaceConfiguration: Sendable {
     public var vlan = VLANPolicy.untagged
     /// Whether addresses of routers' prefixes are made (RFC 4862), on Ethernet.
     public var usesAutoconfiguration = true
+    /// Whether an IPv4 address is asked for by DHCP, on Ethernet.
+    public var usesDHCP = false
     /// Whether addresses are claimed before they are used: RFC 5227 for IPv4, RFC 4862 §5.4 for IPv6; on Ethernet. Without,
     /// an address is used from the first instant on.
     public var detectsConflicts = true

@@ -68,17 +68,12 @@ struct LocalAddresses: ~Copyable {
         return false
     }
 
-    /// Whether we listen to a group (RFC 1112 §4, RFC 4291 §2.8): all hosts, and the solicited nodes of our addresses.
-    func isGroup(_ group: IPAddress, on interface: UInt8) -> Bool {
-        switch group {
-        case .v4(let group): return group == .allHosts
-        case .v6(let group):
-            if group == .allNodes || group == .allNodesOfInterface { return true }
-            for entry in entries where entry.interface == interface {
-                if case .v6(let address) = entry.address, address.solicitedNode == group { return true }
-            }
-            return false
+    /// Whether a group is that of the solicited nodes of an address of ours (RFC 4291 §2.7.1).
+    func isSolicitedNode(_ group: IPv6Address, on interface: UInt8) -> Bool {
+        for entry in entries where entry.interface == interface {
+            if case .v6(let address) = entry.address, address.solicitedNode == group { return true }
         }
+        return false
     }
 
     /// Adds an address. Returns false if there is no room; one that is there already stays as it is.
@@ -97,15 +92,9 @@ struct LocalAddresses: ~Copyable {
     }
 }
 
-extension IPv4Address {
-    /// 224.0.0.1: all hosts of a link (RFC 1112 §4).
-    static var allHosts: IPv4Address { IPv4Address(224, 0, 0, 1) }
-}
-
 extension IPv6Address {
-    /// ff02::1, ff01::1 and ff02::2: all nodes of a link, of an interface, and all routers of a link (RFC 4291 §2.7.1).
+    /// ff02::1 and ff02::2: all nodes and all routers of a link (RFC 4291 §2.7.1).
     static var allNodes: IPv6Address { IPv6Address(high: 0xFF02 << 48, low: 1) }
-    static var allNodesOfInterface: IPv6Address { IPv6Address(high: 0xFF01 << 48, low: 1) }
     static var allRouters: IPv6Address { IPv6Address(high: 0xFF02 << 48, low: 2) }
 
     /// ff02::1:ff00:0/104 and the last 24 bits: the group of all who may have the address (RFC 4291 §2.7.1).

@@ -12,6 +12,8 @@ enum UDPSent: BitwiseCopyable, Equatable, Sendable {
     case tooLarge
     /// The socket is closed.
     case closed
+    /// There is no route, or no address of ours to send from.
+    case unreachable
 }
 
 extension UDP {

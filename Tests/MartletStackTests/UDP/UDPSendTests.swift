@@ -85,7 +85,8 @@ import Testing
             if let fragment {
                 identifications.insert(key.identification)
                 if case .complete(let datagram) = table.receive(fragment, of: key, bytes: body.raw, at: .zero) {
-                    whole = table.withBytes(of: datagram) { bytes in
+                    let ring = table.ring(of: datagram)
+                    whole = table.memory.withRun(of: ring, at: 0, count: datagram.byteCount) { bytes in
                         (0..<bytes.byteCount).map { bytes.byte(at: $0) }
                     }
                     table.release(datagram)
