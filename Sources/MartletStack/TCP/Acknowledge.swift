@@ -14,7 +14,8 @@ extension TCB {
     /// Returns false if the segment is not to be looked at further (RFC 5961 §5).
     mutating func acknowledge(_ segment: Segment, _ stack: inout Connections) -> Bool {
         let ack = segment.acknowledgment
-        guard ack <= snd.nxt, ack >= snd.una - 0x3fff_ffff else {
+        // No window of the peer's can have been larger than its scale allows, so no ACK is older.
+        guard ack <= snd.nxt, ack >= snd.una - (65_535 << Int(sendShift)) else {
             stack.counters.challengeAcks &+= 1
             owe(.ack, &stack)
             return false

@@ -62,6 +62,8 @@ struct Connections: ~Copyable {
     var control: SlotQueue
     var acks: SlotQueue
     var data: SlotQueue
+    /// What is owed to segments that belong to no connection, or that a connection does not believe.
+    var resets = ResetQueue()
     /// Those with events.
     var news: SlotQueue
     var counters = TCPCounters()

@@ -19,6 +19,12 @@ extension TCB {
         guard isAcceptable(segment) else {
             stack.counters.outOfWindow &+= 1
             if segment.flags.contains(.rst) { return }
+            // The peer's SYN again: our SYN,ACK says what the RFC's ACK says, and is lost if the SYN comes again.
+            if state == .synReceived, segment.sequence == initialReceive, segment.flags.contains(.syn),
+                !segment.flags.contains(.ack)
+            {
+                return owe(.control, &stack)
+            }
             // A FIN or SYN again, a keep-alive or a zero-window probe: all are answered by what is expected here.
             if state == .timeWait, segment.flags.contains(.fin) {
                 stack.arm(.slow, of: slot, in: stack.limits.timeWait)
@@ -28,11 +34,12 @@ extension TCB {
         // Second, check the RST bit (RFC 5961 §3.2: only exactly the next number resets).
         if segment.flags.contains(.rst) {
             guard segment.sequence == rcv.nxt else { return challenge(&stack) }
+            // TIME-WAIT is not ended by a reset that was late (RFC 1337 §3, F1).
+            if state == .timeWait { return }
             return resetArrives(&stack)
         }
         // Fourth, check the SYN bit (RFC 5961 §4.2).
         if segment.flags.contains(.syn) {
-            if state == .synReceived, segment.sequence == initialReceive { return owe(.control, &stack) }
             return challenge(&stack)
         }
         // Fifth, check the ACK field.
@@ -40,8 +47,9 @@ extension TCB {
         noteTimestamp(segment, stack.now)
         if state == .synReceived {
             guard snd.una < segment.acknowledgment, segment.acknowledgment <= snd.nxt else {
+                // A reset for the segment, and the connection stays (RFC 9293 §3.10.7.4).
                 stack.counters.outOfWindow &+= 1
-                return owe(.reset, &stack)
+                return stack.resets.append(to: segment, tuple)
             }
             becomeEstablished(segment, &stack)
         }
@@ -124,15 +132,16 @@ extension TCB {
     }
 
     private mutating func resetArrives(_ stack: inout Connections) {
-        end(state == .synReceived && flags.contains(.active) ? .refused : (state == .timeWait ? nil : .reset), &stack)
+        end(state == .synReceived && flags.contains(.active) ? .refused : .reset, &stack)
     }
 
     /// RFC 9293 §3.10.7.3.
     private mutating func arrivesInSynSent(_ segment: Segment, _ stack: inout Connections) {
         let isAcknowledged = segment.flags.contains(.ack)
         if isAcknowledged, segment.acknowledgment <= initialSend || segment.acknowledgment > snd.nxt {
-            if !segment.flags.contains(.rst) { stack.counters.outOfWindow &+= 1 }
-            return
+            if segment.flags.contains(.rst) { return }
+            stack.counters.outOfWindow &+= 1
+            return stack.resets.append(to: segment, tuple)
         }
         if segment.flags.contains(.rst) {
             if isAcknowledged { end(.refused, &stack) }

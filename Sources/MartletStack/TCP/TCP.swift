@@ -10,7 +10,6 @@ struct TCP: ~Copyable {
     private var connections: Connections
     private var listeners: [Listener] = []
     private var ports = EphemeralPorts()
-    private var resets = ResetQueue()
 
     struct Listener {
         let port: UInt16
@@ -42,7 +41,8 @@ struct TCP: ~Copyable {
     }
 
     private var hasOwed: Bool {
-        !connections.control.isEmpty || !connections.acks.isEmpty || !connections.data.isEmpty || !resets.isEmpty
+        !connections.control.isEmpty || !connections.acks.isEmpty || !connections.data.isEmpty
+            || !connections.resets.isEmpty
     }
 
     // MARK: In
@@ -68,8 +68,13 @@ struct TCP: ~Copyable {
         }
         guard let slot = demultiplexer.find(tuple, in: table) else { return strangerArrives(segment, tuple) }
         let before = table[slot].state
-        if before == .timeWait, segment.flags.contains(.syn), !segment.flags.contains(.ack),
-            segment.sequence > table[slot].rcv.nxt
+        if before == .closed {
+            // Its user has not let go of it yet, but to the peer it is nobody any more.
+            demultiplexer.remove(tuple, slot)
+            return strangerArrives(segment, tuple)
+        }
+        if before == .timeWait, segment.flags.contains(.syn), segment.flags.isDisjoint(with: [.ack, .rst]),
+            segment.sequence > table[slot].rcv.nxt, openListener(on: tuple.localPort) != nil
         {
             // RFC 9293 §3.6.1, MAY-2 and RFC 6191: a new connection between the same ends may take over.
             removeConnection(slot)
@@ -82,13 +87,17 @@ struct TCP: ~Copyable {
     /// A segment for no connection: a SYN for a listener, or something to be reset (RFC 9293 §3.10.7.1 and .2).
     private mutating func strangerArrives(_ segment: Segment, _ tuple: FourTuple) {
         if segment.flags.contains(.rst) { return }
-        if segment.flags.contains(.syn), !segment.flags.contains(.ack),
-            let listener = listeners.firstIndex(where: { $0.port == tuple.localPort && $0.isOpen })
-        {
-            return synArrives(segment, tuple, listener)
+        if !segment.flags.contains(.ack), let listener = openListener(on: tuple.localPort) {
+            // What has neither SYN nor ACK says nothing to a listener (§3.10.7.2, fourth).
+            if segment.flags.contains(.syn) { synArrives(segment, tuple, listener) }
+            return
         }
         connections.counters.noConnection &+= 1
-        resets.append(to: segment, tuple)
+        connections.resets.append(to: segment, tuple)
+    }
+
+    private func openListener(on port: UInt16) -> Int? {
+        listeners.firstIndex { $0.port == port && $0.isOpen }
     }
 
     private mutating func synArrives(_ segment: Segment, _ tuple: FourTuple, _ listener: Int) {
@@ -281,10 +290,10 @@ struct TCP: ~Copyable {
     /// Adds what is owed to the burst, as far as it has room. Returns whether all is paid.
     mutating func egress(into burst: inout Burst, at now: Instant) -> Bool {
         connections.now = now
-        while let reset = resets.first {
+        while let reset = connections.resets.first {
             guard reset.write(into: &burst) else { return false }
             connections.counters.resetsOut &+= 1
-            resets.removeFirst()
+            connections.resets.removeFirst()
         }
         while let slot = connections.control.popFirst() {
             guard table[slot].payControl(&burst, &connections) else {

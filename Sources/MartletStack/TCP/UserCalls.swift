@@ -80,7 +80,8 @@ extension TCB {
     mutating func abort(_ stack: inout Connections) {
         switch state {
         case .closed: return
-        case .synSent, .timeWait: end(.aborted, &stack)
+        // §3.10.5: the peer has said all and knows that we have, so no reset goes once both sides have closed.
+        case .synSent, .closing, .lastAck, .timeWait: end(.aborted, &stack)
         default:
             owe(.reset, &stack)
             end(.aborted, &stack)
