@@ -14,6 +14,8 @@ extension TCB {
     /// Returns false if the segment is not to be looked at further (RFC 5961 §5).
     mutating func acknowledge(_ segment: Segment, _ stack: inout Connections) -> Bool {
         let ack = segment.acknowledgment
+        // The byte of a zero-window probe has been sent once the peer takes it: the window has opened, and only this tells.
+        if timerUse == .persist, probes > 0, ack == snd.nxt + 1, snd.nxt < snd.end { snd.nxt = ack }
         // No window of the peer's can have been larger than its scale allows, so no ACK is older.
         guard ack <= snd.nxt, ack >= snd.una - (65_535 << Int(sendShift)) else {
             stack.counters.challengeAcks &+= 1
