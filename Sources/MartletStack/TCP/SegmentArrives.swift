@@ -183,7 +183,9 @@ extension TCB {
             recentTimestampAt = stack.now
         }
         let overhead: UInt16 = flags.contains(.timestamps) ? 12 : 0
-        let offered = options.maximumSegmentSize == 0 ? 536 : max(options.maximumSegmentSize, 64)
+        // MUST-15: who offers none takes what every host can take.
+        let offered =
+            options.maximumSegmentSize == 0 ? (headerLength == 40 ? 536 : 1220) : max(options.maximumSegmentSize, 64)
         mss = min(offered, stack.limits.mtu - headerLength) - overhead
         // Not scaled in a SYN (RFC 7323 §2.2).
         snd.wnd = UInt32(segment.window)
