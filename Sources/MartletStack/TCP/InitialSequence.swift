@@ -10,6 +10,15 @@ struct FourTuple: BitwiseCopyable, Hashable, Sendable {
     var localPort: UInt16
     var remoteAddress: IPAddress
     var remotePort: UInt16
+
+    /// Whether the remote address can be that of one host: it is no group, not everybody, and not nobody. What the interface
+    /// calls broadcast is for the IP layer to know.
+    var isRemoteOneHost: Bool {
+        switch remoteAddress {
+        case .v4(let address): !address.isMulticast && address != .any && address != .broadcast
+        case .v6(let address): !address.isMulticast && address != .any
+        }
+    }
 }
 
 /// The keyed hashes of a stack.

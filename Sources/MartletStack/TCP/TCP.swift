@@ -86,6 +86,8 @@ struct TCP: ~Copyable {
 
     /// A segment for no connection: a SYN for a listener, or something to be reset (RFC 9293 §3.10.7.1 and .2).
     private mutating func strangerArrives(_ segment: Segment, _ tuple: FourTuple) {
+        // MUST-63: nobody can be at such an address, to call or to be answered.
+        guard tuple.isRemoteOneHost else { return drop() }
         if segment.flags.contains(.rst) { return }
         if !segment.flags.contains(.ack), let listener = openListener(on: tuple.localPort) {
             // What has neither SYN nor ACK says nothing to a listener (§3.10.7.2, fourth).
@@ -190,9 +192,10 @@ struct TCP: ~Copyable {
         return table.id(of: listeners[listener].accepted.removeFirst())
     }
 
-    /// OPEN, active. Nil if no port or no connection is free.
+    /// OPEN, active. Nil if no port or no connection is free, or the address is not of one host (MUST-46).
     mutating func connect(from local: IPAddress, to remote: IPAddress, port: UInt16) -> ConnectionID? {
         var tuple = FourTuple(localAddress: local, localPort: 0, remoteAddress: remote, remotePort: port)
+        guard tuple.isRemoteOneHost else { return nil }
         var candidate = tuple
         let found = ports.next(for: tuple, hash: demultiplexer.hash) { port in
             candidate.localPort = port
