@@ -26,10 +26,11 @@ struct ScriptRunner: ~Copyable {
     /// An exact time may be missed by the tick of the timer wheel, and an inexact one by what a script's author rounds.
     private static let tolerance: Int64 = 1_000_000
 
-    init(_ limits: TCPLimits = TCPLimits(), remoteSequence: UInt32 = 0xffff_ff00) {
-        let address = IPAddress("192.168.0.1")!
+    init(_ limits: TCPLimits = TCPLimits(), remoteSequence: UInt32 = 0xffff_ff00, isIPv6: Bool = false) {
+        let address = IPAddress(isIPv6 ? "2001:db8::1" : "192.168.0.1")!
         local = .init(address: address, port: 8080, initialSequence: 0)
-        remote = .init(address: IPAddress("192.0.2.1")!, port: 40_000, initialSequence: remoteSequence)
+        remote = .init(
+            address: IPAddress(isIPv6 ? "2001:db8::2" : "192.0.2.1")!, port: 40_000, initialSequence: remoteSequence)
         // A route to everywhere, without a router: there are no link addresses.
         let interface = InterfaceConfiguration(.ip, addresses: [InterfaceAddress(address, prefixLength: 0)])
         stack = Stack(
@@ -37,9 +38,11 @@ struct ScriptRunner: ~Copyable {
     }
 
     /// Plays `text`, and throws at the first line that fails.
-    static func play(_ text: String, _ limits: TCPLimits = TCPLimits(), remoteSequence: UInt32 = 0xffff_ff00) throws {
+    static func play(
+        _ text: String, _ limits: TCPLimits = TCPLimits(), remoteSequence: UInt32 = 0xffff_ff00, isIPv6: Bool = false
+    ) throws {
         let script = try PacketScript(text)
-        var runner = ScriptRunner(limits, remoteSequence: remoteSequence)
+        var runner = ScriptRunner(limits, remoteSequence: remoteSequence, isIPv6: isIPv6)
         for line in script.lines {
             do { try runner.play(line) } catch let failure as ScriptFailure {
                 throw ScriptFailure(description: "line \(line.number), \(line): \(failure)")

@@ -14,6 +14,7 @@ struct StateWay: Sendable, CustomStringConvertible {
     /// Of TIME-WAIT: the state before it.
     var before = ""
     var hasTimestamps = false
+    var isSACKPermitted = false
 
     var description: String {
         "\(column), \(opening) open\(before.isEmpty ? "" : ", from \(before)")\(hasTimestamps ? ", timestamps" : "")"
@@ -162,6 +163,7 @@ struct StateStage: ~Copyable {
         window: UInt16 = 60_000, timestamp: UInt32? = nil
     ) -> PacketScript.Segment {
         var options: [PacketScript.Option] = flags.contains(.syn) ? [.maximumSegmentSize(1460)] : []
+        if way.isSACKPermitted, flags.contains(.syn) { options += [.noOperation, .noOperation, .sackPermitted] }
         if way.hasTimestamps {
             options += [.noOperation, .noOperation, .timestamps(value: timestamp ?? clock, echoReply: echo)]
         }
