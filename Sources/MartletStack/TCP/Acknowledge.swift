@@ -76,13 +76,16 @@ extension TCB {
         guard snd.wl1 < segment.sequence || (snd.wl1 == segment.sequence && snd.wl2 <= segment.acknowledgment) else {
             return
         }
-        let window = UInt32(segment.window) << UInt32(sendShift)
+        // The window of a SYN is never scaled (RFC 7323 §2.2).
+        let isScaled = !segment.flags.contains(.syn)
+        let window = isScaled ? UInt32(segment.window) << UInt32(sendShift) : UInt32(segment.window)
         if snd.wnd == 0, window > 0 {
             probes = 0
             if timerUse == .persist { stack.cancel(.retransmit, of: slot) }
         }
         if window > snd.wnd { owe(.data, &stack) }
         snd.wnd = window
+        if isScaled { greatestWindow = max(greatestWindow, segment.window) }
         snd.wl1 = segment.sequence
         snd.wl2 = segment.acknowledgment
     }

@@ -127,6 +127,8 @@ struct TCB: BitwiseCopyable {
     @usableFromInline var mss: UInt16 = 536
     /// The largest payload that has come lately: what the peer's full segments are.
     @usableFromInline var peerSegment: UInt16 = 536
+    /// The largest window field that has come, to be scaled: a small window is silly beside it (RFC 9293 §3.8.6.2.1).
+    @usableFromInline var greatestWindow: UInt16 = 0
     @usableFromInline var recordHead = SentRecords.none
     @usableFromInline var recordTail = SentRecords.none
     /// Of the bytes in flight: reported received, and deemed lost and not yet sent again.

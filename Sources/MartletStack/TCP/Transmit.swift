@@ -54,7 +54,10 @@ extension TCB {
                 return true
             }
         }
-        if snd.wnd == 0, snd.nxt == snd.una, snd.nxt < snd.end { armPersist(&stack) }
+        // Nothing is in flight, and the window is closed or too small to be used: only a timer goes on from here.
+        if snd.nxt == snd.una, snd.nxt < snd.end, timerUse != .persist || !stack.timers.isArmed(Int32(slot) * 4) {
+            armPersist(&stack)
+        }
         return true
     }
 
@@ -83,7 +86,7 @@ extension TCB {
         if isAll, wantsFIN || flags.contains(.noDelay) || snd.nxt == snd.una { return count }
         if isAll, recordHead == SentRecords.none { return count }
         if !isAll, allowed < Int(mss), allowed < usable { return nil }
-        return count * 2 >= Int(snd.wnd) && !isAll ? count : nil
+        return count * 2 >= Int(greatestWindow) << Int(sendShift) && !isAll ? count : nil
     }
 
     /// Sends what is lost, the oldest first. Returns false if the burst is full.
@@ -167,6 +170,7 @@ extension TCB {
     /// A zero-window or tail-loss probe (RFC 9293 §3.8.6.1, RFC 8985 §7.3): new data if there is any, else the last again.
     private mutating func writeProbe(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
         guard !burst.isFull else { return false }
+        if timerUse == .persist, snd.wnd > 0 { return writeSmall(&burst, &stack) }
         if timerUse == .persist || snd.wnd == 0 {
             // One byte beyond the window, which the peer refuses and answers: not in flight, it goes as if never sent.
             guard snd.nxt < snd.end else { return true }
@@ -180,6 +184,15 @@ extension TCB {
             guard stack.records.split(recordTail, at: record.end - Int(mss), tail: &recordTail) else { return true }
         }
         return writeAgain(recordTail, &burst, &stack)
+    }
+
+    /// A window that is too small to be worth a segment has not grown for an RTO: it is used as it is (MUST-38, the override
+    /// of §3.8.6.2.1).
+    private mutating func writeSmall(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        let sequence = snd.nxt
+        let count = min(Int(snd.wnd), snd.end - sequence, Int(mss))
+        guard count > 0, note(sequence, count, &stack) else { return true }
+        return write([.ack, .psh], at: sequence, count: count, &burst, &stack)
     }
 
     /// Announces as much as fits, and never takes back what was announced (RFC 9293 §3.8.6.2.2).

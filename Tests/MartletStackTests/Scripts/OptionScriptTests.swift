@@ -52,6 +52,25 @@ import Testing
                 """)
     }
 
+    @Test("RFC 7323 §2.2: the window of a SYN,ACK is not scaled, and those behind it are")
+    func unscaledWindow() throws {
+        try ScriptRunner.play(
+            """
+            0 connect() = 0
+            +0 > S 0:0(0) <...>
+            +.1 < S. 0:0(0) ack 1 win 1000 <mss 500,nop,wscale 7>
+            +0 > . 1:1(0) ack 1
+            +0 write(3000) = 3000
+            +0 > . 1:501(500) ack 1
+            +0 > . 501:1001(500) ack 1
+            +.1 < . 1:1(0) ack 1001 win 1000
+            +0 > . 1001:1501(500) ack 1
+            +0 > . 1501:2001(500) ack 1
+            +0 > . 2001:2501(500) ack 1
+            +0 > P. 2501:3001(500) ack 1
+            """)
+    }
+
     @Test("RFC 2018 §4: the block that came last is reported first")
     func blocks() throws {
         try ScriptRunner.play(

@@ -79,6 +79,34 @@ import Testing
                 """)
     }
 
+    @Test("MUST-38: a window that is small beside what it was is used when half of that is free, or after an RTO")
+    func sillyWindowOfTheSender() throws {
+        try ScriptRunner.play(
+            Self.accepted + """
+                +0 setsockopt(TCP_NODELAY, 1) = 0
+                +0 < . 1:1(0) ack 1 win 100
+                +0 write(1172) = 1172
+                +.3 > P. 1:101(100) ack 1
+                +.1 < . 1:1(0) ack 101 win 200
+                +.1 < . 1:1(0) ack 101 win 65535
+                +0 > . 101:637(536) ack 1
+                +0 > P. 637:1173(536) ack 1
+                """)
+        // Nothing larger has ever been offered.
+        try ScriptRunner.play(
+            """
+            0 listen() = 0
+            +0 < S 0:0(0) win 200
+            +0 > S. 0:0(0) ack 1 <...>
+            +.1 < . 1:1(0) ack 1 win 200
+            +0 accept() = 0
+            +0 write(1000) = 1000
+            +0 > . 1:201(200) ack 1
+            +.1 < . 1:1(0) ack 201 win 100
+            +0 > . 201:301(100) ack 1
+            """)
+    }
+
     @Test("MUST-39: a window that was closed opens by a segment at least")
     func sillyWindowOfTheReceiver() throws {
         var limits = TCPLimits()

@@ -124,7 +124,7 @@ import Testing
                 """)
     }
 
-    @Test("MUST-36, MUST-37, §3.8.6.1: a closed window is probed, and the connection stays while the probes are answered")
+    @Test("MUST-36, MUST-37: a closed window is probed, and the connection stays while probes are answered")
     func zeroWindow() throws {
         try ScriptRunner.play(
             Self.accepted + """
