@@ -154,7 +154,7 @@ import Testing
     @Test("MUST-5, MUST-6: an unknown option in any segment is skipped, and the segment counts")
     func unknownOptions() throws {
         try ScriptRunner.play(
-            Self.accepted("kind 253 0102,kind 77 010203040506,mss 1000") + """
+            Self.accepted("kind 253 0102,kind 77 010203040506,mss 1000,kind 254 0102") + """
                 +0 %{ mss == 1000 }%
                 +0 < P. 1:101(100) ack 1 win 65535 <kind 253 0102>
                 +0 > . 1:1(0) ack 101
