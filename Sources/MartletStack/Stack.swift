@@ -113,8 +113,10 @@ extension Stack {
     /// OPEN, active, from `local` or the address that fits. Nil if there is no way, or no port or connection is free.
     mutating func connect(from local: IPAddress? = nil, to remote: IPAddress, port: UInt16) -> ConnectionID? {
         guard let source = local ?? network.sourceAddress(for: remote, at: tcp.now),
-            network.path(to: remote, from: source, at: tcp.now) != nil
+            let path = network.path(to: remote, from: source, at: tcp.now)
         else { return nil }
+        // MUST-46: all hosts of the link are not one.
+        if case .v4(let address) = remote, network.addresses.isBroadcast(address, on: path.interface) { return nil }
         return tcp.connect(from: source, to: remote, port: port)
     }
 

@@ -87,7 +87,10 @@ struct TCP: ~Copyable {
     /// A segment for no connection: a SYN for a listener, or something to be reset (RFC 9293 §3.10.7.1 and .2).
     private mutating func strangerArrives(_ segment: Segment, _ tuple: FourTuple) {
         // MUST-63: nobody can be at such an address, to call or to be answered.
-        guard tuple.isRemoteOneHost else { return drop() }
+        guard tuple.isRemoteOneHost else {
+            connections.counters.noConnection &+= 1
+            return
+        }
         if segment.flags.contains(.rst) { return }
         if !segment.flags.contains(.ack), let listener = openListener(on: tuple.localPort) {
             // What has neither SYN nor ACK says nothing to a listener (§3.10.7.2, fourth).

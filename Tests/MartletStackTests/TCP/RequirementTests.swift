@@ -8,35 +8,44 @@ import Testing
 @Suite struct RequirementTests {
     private static let v4 = IPAddress("10.0.0.1")!
     private static let v6 = IPAddress("2001:db8::1")!
+    private static let both = ["10.0.0.1/24", "2001:db8::1/64"]
 
-    private static func stack(_ addresses: [IPAddress], _ limits: TCPLimits = TCPLimits(), secret: UInt64 = 1) -> Stack
-    {
-        Stack(addresses: addresses, limits: limits, secret: .init(low: secret, high: 2), now: .zero)
-    }
+    /// A stack with its frames, and no time that passes by itself.
+    struct Host: ~Copyable {
+        private let pool = FramePool(count: 64)
+        var stack: Stack
 
-    /// Gives a stack packets in one burst, and returns what it sends.
-    private static func exchange(_ stack: inout Stack, _ packets: [[UInt8]], at now: Instant = .zero) -> [SegmentOnWire]
-    {
-        let pool = FramePool(count: 64)
-        var burst = pool.makeBurst()
-        for packet in packets {
-            var frame = burst.takeFrame()!
-            frame.setLength(packet.count)
-            var space = frame.mutableBytes
-            for (index, byte) in packet.enumerated() { space.store(byte, at: index) }
-            burst.append(frame)
+        init(_ addresses: [String], _ limits: TCPLimits = TCPLimits(), secret: UInt64 = 1) {
+            let interface = InterfaceConfiguration(.ip, addresses: addresses.map { InterfaceAddress($0)! })
+            stack = Stack(
+                [interface], limits: StackLimits(network: .few, tcp: limits), pool: pool,
+                secret: .init(low: secret, high: 2), now: .zero)
         }
-        stack.ingress(&burst, at: now)
-        var sent: [SegmentOnWire] = []
-        var isPaid = false
-        while !isPaid {
-            isPaid = stack.egress(into: &burst, at: now)
-            while let frame = burst.popFirst() {
-                let bytes = frame.bytes
-                if let one = try? SegmentOnWire((0..<bytes.byteCount).map { bytes.byte(at: $0) }) { sent.append(one) }
+
+        /// Gives the stack packets in one burst, and returns what it sends.
+        mutating func exchange(_ packets: [[UInt8]], at now: Instant = .zero) -> [SegmentOnWire] {
+            var burst = pool.makeBurst()
+            for packet in packets {
+                var frame = burst.takeFrame()!
+                frame.setLength(packet.count)
+                var space = frame.mutableBytes
+                for (index, byte) in packet.enumerated() { space.store(byte, at: index) }
+                burst.append(frame)
             }
+            stack.ingress(&burst, at: now)
+            var sent: [SegmentOnWire] = []
+            var isPaid = false
+            while !isPaid {
+                isPaid = stack.egress(into: &burst, at: now)
+                while let frame = burst.popFirst() {
+                    let bytes = frame.bytes
+                    if let one = try? SegmentOnWire((0..<bytes.byteCount).map { bytes.byte(at: $0) }) {
+                        sent.append(one)
+                    }
+                }
+            }
+            return sent
         }
-        return sent
     }
 
     private static func packet(
@@ -158,8 +167,8 @@ import Testing
 
     @Test("MUST-50: a packet with IP options is taken like one without")
     func ipOptions() {
-        var stack = Self.stack([Self.v4])
-        _ = stack.listen(port: 7, backlog: 4)
+        var host = Host(Self.both)
+        _ = host.stack.listen(port: 7, backlog: 4)
         var packet = Self.packet(.syn, from: IPAddress("10.0.0.9")!, to: Self.v4)
         // NOP, a router alert that nobody here reads, and an end: eight bytes.
         packet.insert(contentsOf: [1, 148, 4, 0, 0, 1, 1, 0], at: 20)
@@ -170,7 +179,7 @@ import Testing
         for word in 0..<14 { sum += UInt32(packet[word * 2]) << 8 | UInt32(packet[word * 2 + 1]) }
         while sum >> 16 > 0 { sum = (sum & 0xffff) + sum >> 16 }
         (packet[10], packet[11]) = (UInt8(~sum >> 8 & 0xff), UInt8(~sum & 0xff))
-        let sent = Self.exchange(&stack, [packet])
+        let sent = host.exchange([packet])
         #expect(sent.map(\.absolute.flags) == [[.syn, .ack]])
     }
 
@@ -183,10 +192,10 @@ import Testing
         {
             var limits = TCPLimits()
             limits.mtu = mtu
-            var stack = Self.stack([address], limits)
-            _ = stack.listen(port: 7, backlog: 4)
-            _ = stack.connect(from: address, to: IPAddress(peer)!, port: 80)
-            let sent = Self.exchange(&stack, [Self.packet(.syn, from: IPAddress(peer)!, to: address)])
+            var host = Host(Self.both, limits)
+            _ = host.stack.listen(port: 7, backlog: 4)
+            _ = host.stack.connect(from: address, to: IPAddress(peer)!, port: 80)
+            let sent = host.exchange([Self.packet(.syn, from: IPAddress(peer)!, to: address)])
             #expect(Set(sent.map(\.absolute.flags)) == [[.syn], [.syn, .ack]])
             for one in sent {
                 guard case .exactly(let options) = one.absolute.options else { continue }
@@ -198,10 +207,10 @@ import Testing
     // MARK: Initial sequence numbers
 
     private static func initialSequence(secret: UInt64, at now: Instant, to remote: String = "10.0.0.9") -> UInt32 {
-        var stack = stack([v4], secret: secret)
-        stack.advance(to: now)
-        let id = stack.connect(from: v4, to: IPAddress(remote)!, port: 80)!
-        return stack.tcp.numbers(of: id)!.1.bits
+        var host = Host(both, secret: secret)
+        host.stack.advance(to: now)
+        let id = host.stack.connect(from: v4, to: IPAddress(remote)!, port: 80)!
+        return host.stack.tcp.numbers(of: id)!.1.bits
     }
 
     @Test("MUST-8: initial sequence numbers follow a clock of 4 µs")
@@ -262,63 +271,80 @@ import Testing
 
     @Test("MUST-43, MUST-45: a connection keeps the local address that OPEN named, or that its SYN came to")
     func localAddress() {
-        let addresses = [Self.v4, IPAddress("10.0.0.2")!, IPAddress("10.0.0.3")!]
+        let texts = ["10.0.0.1/24", "10.0.0.2/24", "10.0.0.3/24"]
         let peer = IPAddress("10.0.0.9")!
-        for address in addresses {
-            var stack = Self.stack(addresses)
-            _ = stack.connect(from: address, to: peer, port: 80)
-            let calls = Self.exchange(&stack, [])
+        for text in texts {
+            let address = InterfaceAddress(text)!.address
+            var host = Host(texts)
+            _ = host.stack.connect(from: address, to: peer, port: 80)
+            let calls = host.exchange([])
             #expect(calls.map(\.source) == [address])
-            _ = stack.listen(port: 7, backlog: 4)
-            let answers = Self.exchange(&stack, [Self.packet(.syn, from: peer, to: address)])
+            _ = host.stack.listen(port: 7, backlog: 4)
+            let answers = host.exchange([Self.packet(.syn, from: peer, to: address)])
             #expect(answers.map(\.source) == [address])
             // The SYN again, and again without an answer: still the same.
-            stack.advance(to: .zero.advanced(by: .seconds(2)))
-            let again = Self.exchange(&stack, [], at: .zero.advanced(by: .seconds(2)))
+            host.stack.advance(to: .zero.advanced(by: .seconds(2)))
+            let again = host.exchange([], at: .zero.advanced(by: .seconds(2)))
             #expect(again.count == 2)
             #expect(again.allSatisfy { $0.source == address })
         }
     }
 
-    private static let groups = ["224.0.0.1", "239.1.2.3", "255.255.255.255", "0.0.0.0", "ff02::1", "ff0e::5", "::"]
+    @Test("MUST-44: an OPEN that names no local address gets the one that fits the remote one")
+    func chosenAddress() {
+        let texts = ["10.0.0.1/24", "10.0.1.1/24", "2001:db8::1/64", "2001:db8:0:1::1/64"]
+        for text in texts {
+            let address = InterfaceAddress(text)!.address
+            var host = Host(texts)
+            let remote = IPAddress(text.split(separator: "/")[0] + "9")!
+            let id = host.stack.connect(to: remote, port: 80)
+            #expect(id != nil)
+            let sent = host.exchange([])
+            #expect(sent.map(\.source) == [address])
+        }
+    }
+
+    private static let groups = [
+        "224.0.0.1", "239.1.2.3", "255.255.255.255", "10.0.0.255", "0.0.0.0", "ff02::1", "ff0e::5", "::",
+    ]
 
     @Test("MUST-46: OPEN refuses a remote address that is of no single host", arguments: groups)
     func openToGroup(group: String) {
-        var stack = Self.stack([Self.v4, Self.v6])
+        var host = Host(Self.both)
         let remote = IPAddress(group)!
-        let id = stack.connect(from: group.contains(":") ? Self.v6 : Self.v4, to: remote, port: 80)
+        let id = host.stack.connect(from: group.contains(":") ? Self.v6 : Self.v4, to: remote, port: 80)
         #expect(id == nil)
-        #expect(stack.connectionCount == 0)
+        #expect(host.stack.connectionCount == 0)
     }
 
     @Test("MUST-63: a segment from an address of no single host is ignored, listener or not", arguments: groups)
     func segmentFromGroup(group: String) {
-        var stack = Self.stack([Self.v4, Self.v6])
-        _ = stack.listen(port: 7, backlog: 4)
+        var host = Host(Self.both)
+        _ = host.stack.listen(port: 7, backlog: 4)
         let source = IPAddress(group)!
         let local = group.contains(":") ? Self.v6 : Self.v4
         for port in [7, 8] as [UInt16] {
             for flags in [.syn, .ack, [.fin, .ack]] as [PacketScript.Flags] {
-                let sent = Self.exchange(&stack, [Self.packet(flags, from: source, to: local, port: port)])
+                let sent = host.exchange([Self.packet(flags, from: source, to: local, port: port)])
                 #expect(sent.isEmpty, "\(flags) to port \(port)")
             }
         }
-        #expect(stack.connectionCount == 0)
+        #expect(host.stack.connectionCount == 0)
     }
 
     @Test("MUST-57: a segment to an address that is not ours alone is dropped without a word", arguments: groups)
     func segmentToGroup(group: String) {
-        var stack = Self.stack([Self.v4, Self.v6])
-        _ = stack.listen(port: 7, backlog: 4)
+        var host = Host(Self.both)
+        _ = host.stack.listen(port: 7, backlog: 4)
         let destination = IPAddress(group)!
         let source = IPAddress(group.contains(":") ? "2001:db8::9" : "10.0.0.9")!
         for port in [7, 8] as [UInt16] {
             for flags in [.syn, .ack, .rst] as [PacketScript.Flags] {
-                let sent = Self.exchange(&stack, [Self.packet(flags, from: source, to: destination, port: port)])
+                let sent = host.exchange([Self.packet(flags, from: source, to: destination, port: port)])
                 #expect(sent.isEmpty, "\(flags) to port \(port)")
             }
         }
-        #expect(stack.connectionCount == 0)
+        #expect(host.stack.connectionCount == 0)
     }
 
     // MARK: ACKs

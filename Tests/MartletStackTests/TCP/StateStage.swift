@@ -77,7 +77,10 @@ struct StateStage: ~Copyable {
         limits.sentRecords = 64
         limits.ranges = 64
         limits.receiveLimit = way.column == "ES0" ? 1000 : 30_000
-        stack = Stack(addresses: [local.address], limits: limits, secret: .init(low: 3, high: 4), now: .zero)
+        let interface = InterfaceConfiguration(.ip, addresses: [InterfaceAddress(local.address, prefixLength: 0)])
+        stack = Stack(
+            [interface], limits: StackLimits(network: .few, tcp: limits), pool: pool, secret: .init(low: 3, high: 4),
+            now: .zero)
         open()
         close()
         settle()
@@ -255,5 +258,19 @@ struct StateStage: ~Copyable {
             stack.advance(to: now)
             settle()
         }
+    }
+}
+
+extension NetworkLimits {
+    /// As little as a test of TCP needs: thousands of stacks are made.
+    static var few: NetworkLimits {
+        var limits = NetworkLimits()
+        limits.routes = 16
+        limits.neighbors.entries = 16
+        limits.reassembly.datagrams = 2
+        limits.reassembly.byteCount = 1 << 16
+        limits.paths = 16
+        limits.destinations = 16
+        return limits
     }
 }
