@@ -14,9 +14,9 @@ struct TCPLimits: BitwiseCopyable, Sendable {
     var connections = 1024
     var ringMemory = 16 << 20
     var sentRecords = 16_384
-    var ranges = 4_096
+    var ranges = 16_384
     /// Ranges out of order that one connection may hold.
-    var rangesPerConnection: UInt8 = 64
+    var rangesPerConnection: UInt16 = 4_096
     var receiveLimit: UInt32 = 256 << 10
     var sendLimit: UInt32 = 256 << 10
     /// Of the largest packet on the interface: MTU − 40 or − 60.

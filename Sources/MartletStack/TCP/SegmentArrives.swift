@@ -71,7 +71,7 @@ extension TCB {
     private func isPredicted(_ segment: Segment) -> Bool {
         let unusual: TCPFlags = [.syn, .fin, .rst, .urg, .ece, .cwr]
         return state == .established && segment.flags.isDisjoint(with: unusual) && segment.flags.contains(.ack)
-            && segment.sequence == rcv.nxt && phase == .open && rangeCount == 0
+            && segment.sequence == rcv.nxt && phase == .open && outOfOrder.isEmpty
             && UInt32(segment.window) << UInt32(sendShift) == snd.wnd && segment.options.sackCount == 0
             && segment.acknowledgment >= snd.una && segment.acknowledgment <= snd.nxt
             && (!flags.contains(.timestamps)
@@ -269,17 +269,15 @@ extension TCB {
         if start == rcv.nxt {
             stack.rings.write(bytes, to: receiveRing, at: start.bits)
             rcv.nxt = end
-            let hadRanges = rangeCount > 0
-            while let further = stack.ranges.take(reaching: rcv.nxt, head: &rangeHead, count: &rangeCount) {
+            let hadRanges = !outOfOrder.isEmpty
+            while let further = stack.ranges.take(reaching: rcv.nxt, from: &outOfOrder) {
                 rcv.nxt = further
             }
             statistics.bytesReceived &+= UInt64(bytes.byteCount)
             tell(.readable, &stack)
             acknowledgeLater(Int(segment.payloadLength), isUrgent: hadRanges || isDuplicate, &stack)
         } else {
-            switch stack.ranges.insert(
-                start, end, head: &rangeHead, count: &rangeCount, limit: stack.limits.rangesPerConnection)
-            {
+            switch stack.ranges.insert(start, end, in: &outOfOrder, limit: stack.limits.rangesPerConnection) {
             case .noted:
                 stack.rings.write(bytes, to: receiveRing, at: start.bits)
                 lastRange = start
@@ -342,7 +340,7 @@ extension TCB {
         stack.rings.release(sendRing)
         sendRing = .none
         stack.records.releaseAll(from: &recordHead, tail: &recordTail)
-        stack.ranges.releaseAll(from: &rangeHead, count: &rangeCount)
+        stack.ranges.releaseAll(from: &outOfOrder)
         owed.formIntersection([.reset])
         tell(.ended, &stack)
     }

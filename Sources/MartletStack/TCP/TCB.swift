@@ -134,9 +134,9 @@ struct TCB: BitwiseCopyable {
     /// Of the bytes in flight: reported received, and deemed lost and not yet sent again.
     @usableFromInline var sackedBytes: UInt32 = 0
     @usableFromInline var lostBytes: UInt32 = 0
-    @usableFromInline var rangeHead = Ranges.none
+    /// What came before its turn.
+    @usableFromInline var outOfOrder = RangeList()
     @usableFromInline var duplicateAcks: UInt8 = 0
-    @usableFromInline var rangeCount: UInt8 = 0
     @usableFromInline var backoff: UInt8 = 0
     @usableFromInline var probes: UInt8 = 0
     @usableFromInline var timestampOffset: UInt32 = 0
@@ -167,7 +167,7 @@ struct TCB: BitwiseCopyable {
     var listener: Int32 = -1
     var error: TCPError?
     var recentTimestampAt = Instant.zero
-    /// The end of the range that came last out of order: SACK reports it first.
+    /// Within the range that came last out of order: SACK reports it first.
     var lastRange = SequenceNumber(0)
     var statistics = TCPStatistics()
 

@@ -207,26 +207,24 @@ extension TCB {
     }
 
     /// Reports ranges out of order, as far as there is room beside `count` bytes (RFC 6691 §2). Returns whether there was any.
+    ///
+    /// The range that came last first (RFC 2018 §4), then those next to it: before it, because they are likely to have been
+    /// reported last, and the ACK that did may be lost.
     private func sackOptions(_ options: inout TCPOptions, besides count: Int, _ ranges: borrowing Ranges) -> Bool {
-        guard flags.contains(.sack), rangeCount > 0 else { return true }
+        guard flags.contains(.sack), !outOfOrder.isEmpty else { return true }
         let room = count == 0 ? 4 : (Int(mss) - count - 4) / 8
         let most = min(options.hasTimestamps ? 3 : 4, room)
         guard most > 0 else { return false }
-        // The range that came last first (RFC 2018 §4), then the others.
-        var blocks = 0
-        for isLatest in [true, false] {
-            var index = rangeHead
-            while index != Ranges.none, blocks < most {
-                let range = ranges.table[Int(index)]
-                let holdsLatest = range.start <= lastRange && lastRange < range.end
-                if holdsLatest == isLatest {
-                    options.sackBlocks[blocks] = SACKBlock(start: range.start, end: range.end)
-                    blocks += 1
-                }
-                index = range.next
-            }
+        var latest = ranges.range(with: lastRange, in: outOfOrder)
+        if latest == Ranges.none { latest = outOfOrder.tail }
+        var index = latest
+        while index != Ranges.none, Int(options.sackCount) < most {
+            index = ranges.report(index, in: &options).previous
         }
-        options.sackCount = UInt8(blocks)
+        index = ranges[latest].next
+        while index != Ranges.none, Int(options.sackCount) < most {
+            index = ranges.report(index, in: &options).next
+        }
         return true
     }
 

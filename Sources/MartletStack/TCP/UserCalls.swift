@@ -48,7 +48,7 @@ extension TCB {
             return count
         }
         rcv.read += count
-        if rcv.read == end, rangeCount == 0 {
+        if rcv.read == end, outOfOrder.isEmpty {
             stack.rings.release(receiveRing)
             receiveRing = .none
         }
