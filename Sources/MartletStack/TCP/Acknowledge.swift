@@ -8,6 +8,8 @@ struct AckTally {
     var delivered: UInt32 = 0
     /// Of the newest segment delivered that was sent once: microseconds since it left.
     var sampleRTT: UInt32 = 0
+    /// When the latest of those left that were sent again; nil if there is none.
+    var resentAt: Instant?
 }
 
 extension TCB {
@@ -33,6 +35,8 @@ extension TCB {
             release(upTo: ack, &tally, &stack)
             duplicateAcks = 0
             probes = 0
+            // The count of timeouts in a row. How long to wait stays doubled until there is a sample (RFC 6298 §5.7).
+            backoff = 0
         } else if isDuplicate(segment) {
             duplicateAcks = min(duplicateAcks + 1, 254)
             // Without SACK, each means that one segment has left the network (RFC 6582 §3.2, RFC 5681 §3.2).
@@ -125,6 +129,7 @@ extension TCB {
         if let snapshot = record.snapshot { rate.delivered(snapshot, bytes: count, at: now) }
         let age = UInt32(clamping: (now.nanoseconds - record.sentAt.nanoseconds) / 1000)
         if record.flags.contains(.retransmitted) {
+            tally.resentAt = max(tally.resentAt ?? record.sentAt, record.sentAt)
             // Faster than the path has ever been: it is the first one that was acknowledged (RFC 8985 §6.2 step 2).
             if age < minimumRTT.value { return }
         } else {
@@ -184,11 +189,20 @@ extension TCB {
 
     // MARK: Measuring
 
+    /// Whether the segment whose timestamp came back left no earlier than the one sent again.
+    private func answers(_ echo: UInt32, _ resentAt: Instant?) -> Bool {
+        guard let resentAt else { return true }
+        return Int32(bitPattern: echo &- timestamp(at: resentAt)) >= 0
+    }
+
     /// RFC 6298 and RFC 7323 §4: from what was sent once, else from the timestamp that came back.
+    ///
+    /// If something was sent again, all the rest may have been acknowledged long ago, by an ACK that is lost, and so may a
+    /// timestamp that is older. Either would measure the timeout instead of the path, and the next one would be longer yet.
     private mutating func measure(_ segment: Segment, _ tally: AckTally, _ isProgress: Bool, _ now: Instant) {
-        var sample = tally.sampleRTT
+        var sample = tally.resentAt == nil ? tally.sampleRTT : 0
         if sample == 0, isProgress, flags.contains(.timestamps), segment.options.hasTimestamps,
-            segment.options.timestampEcho != 0
+            segment.options.timestampEcho != 0, answers(segment.options.timestampEcho, tally.resentAt)
         {
             sample = self.sample(echo: segment.options.timestampEcho, at: now)
         }
