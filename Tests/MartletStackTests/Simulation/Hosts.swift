@@ -1,7 +1,7 @@
 // Stacks at the nodes of a virtual network, all in one virtual time.
 //
 // A step goes to the next arrival or deadline, wherever it is, lets the stacks there see it, and lets those send that were
-// touched. Nothing here knows what the stacks carry: that is what Flows and the tests are for. What went over the links last is
+// touched. Nothing here knows what the stacks carry: that is what Transfers and the tests are for. What went over the links last is
 // kept, and becomes a file when a check fails.
 
 import Glibc

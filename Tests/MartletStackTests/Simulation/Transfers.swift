@@ -51,7 +51,7 @@ struct StreamPattern {
 }
 
 /// One transfer.
-struct Flow {
+struct Transfer {
     let sender: Int
     let receiver: Int
     /// Bytes to be sent; `Int.max` for a flow without an end.
@@ -71,8 +71,8 @@ struct Flow {
 }
 
 /// The transfers of a simulation.
-struct Flows {
-    private(set) var flows: [Flow] = []
+struct Transfers {
+    private(set) var flows: [Transfer] = []
     private let pattern: StreamPattern
     private var numbers: [End: Int] = [:]
     private var unaccepted: [Int] = []
@@ -84,7 +84,7 @@ struct Flows {
 
     init(seed: UInt64) { pattern = StreamPattern(seed: seed) }
 
-    subscript(number: Int) -> Flow { flows[number] }
+    subscript(number: Int) -> Transfer { flows[number] }
 
     /// Whether all bytes and FINs have come, or the connections have ended without.
     var areDone: Bool { flows.allSatisfy { $0.isFinished || $0.error != nil } }
@@ -104,7 +104,7 @@ struct Flows {
         numbers[End(host: sender, id: client)] = flows.count
         unaccepted.append(flows.count)
         flows.append(
-            Flow(
+            Transfer(
                 sender: sender, receiver: receiver, byteCount: byteCount, startedAt: hosts.now, listener: listener,
                 client: client))
         return true
@@ -123,6 +123,12 @@ struct Flows {
                 }
             }
         }
+    }
+
+    /// Lets everything run until `instant`.
+    mutating func run(_ hosts: inout Hosts, until instant: Instant) {
+        while hosts.step(until: instant) { turn(&hosts) }
+        hosts.rest(until: instant)
     }
 
     private mutating func accept(_ number: Int, _ hosts: inout Hosts) -> Bool {
