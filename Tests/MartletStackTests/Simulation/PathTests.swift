@@ -135,6 +135,7 @@ import Testing
             for (from, to) in [(0, 1), (1, 0)] {
                 corrupted += hosts.network.counters(from: from, to: to).corrupted
                 caught += hosts[to].counters.badChecksum + hosts[to].counters.malformed
+                caught += PacketDrop.allCases.reduce(0) { $0 + hosts[to].network.counters[$1] }
             }
             // One bit is always found. The last ones may still be under way.
             let difference = corrupted - Int(caught)
