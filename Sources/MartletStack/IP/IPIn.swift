@@ -35,7 +35,9 @@ extension Stack {
         switch header.protocol {
         case .tcp:
             guard !arrival.isGroupPacket else { return network.dropped(.notForUs) }
-            tcp.segmentArrives(payload, from: .v4(source), to: .v4(destination), at: arrival.now)
+            tcp.segmentArrives(
+                payload, from: .v4(source), to: .v4(destination),
+                isCongestionExperienced: arrival.isCongestionExperienced, at: arrival.now)
         case .udp:
             if network.isForDHCP(header, bytes, arrival) {
                 network.leaseArrives(payload, from: source, to: destination, arrival)
@@ -87,7 +89,9 @@ extension Stack {
         switch extensions.protocol {
         case .tcp:
             guard !arrival.isGroupPacket else { return network.dropped(.notForUs) }
-            tcp.segmentArrives(payload, from: .v6(source), to: .v6(destination), at: arrival.now)
+            tcp.segmentArrives(
+                payload, from: .v6(source), to: .v6(destination),
+                isCongestionExperienced: arrival.isCongestionExperienced, at: arrival.now)
         case .udp:
             if datagramArrives(payload, from: .v6(source), to: .v6(destination), arrival) {
                 network.sendError(
@@ -165,7 +169,7 @@ extension Stack {
             guard !arrival.isGroupPacket else { break }
             tcp.segmentArrives(
                 network.reassembly.memory.run(of: ring, at: 0, count: datagram.byteCount), from: key.source,
-                to: key.destination, at: arrival.now)
+                to: key.destination, isCongestionExperienced: arrival.isCongestionExperienced, at: arrival.now)
         case .udp:
             // Who is not there is told so about whole packets alone: the header that would be quoted is gone.
             _ = udp.datagramArrives(

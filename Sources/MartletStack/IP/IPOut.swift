@@ -10,7 +10,7 @@ enum IPOut {
     /// - Precondition: both addresses are of one family, and the payload is at most 65,515 bytes.
     static func prepend(
         from source: IPAddress, to destination: IPAddress, protocol: IPProtocol,
-        timeToLive: UInt8 = IPOut.timeToLive, _ frame: inout Frame
+        timeToLive: UInt8 = IPOut.timeToLive, ecn: ECN = .notCapable, _ frame: inout Frame
     ) {
         let payload = frame.length
         switch (source, destination) {
@@ -19,14 +19,16 @@ enum IPOut {
             var header = IPv4Header(
                 source: source, destination: destination, protocol: `protocol`, payloadLength: payload,
                 timeToLive: timeToLive)
+            header.ecn = ecn
             header.checksum = header.computedChecksum
             var bytes = frame.mutableBytes
             header.write(to: &bytes)
         case (.v6(let source), .v6(let destination)):
             frame.prepend(IPv6Header.length)
-            let header = IPv6Header(
+            var header = IPv6Header(
                 source: source, destination: destination, nextHeader: `protocol`, payloadLength: payload,
                 hopLimit: timeToLive)
+            header.ecn = ecn
             var bytes = frame.mutableBytes
             header.write(to: &bytes)
         default: preconditionFailure("a packet's addresses are of one family")

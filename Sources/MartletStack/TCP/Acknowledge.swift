@@ -10,6 +10,18 @@ struct AckTally {
     var sampleRTT: UInt32 = 0
     /// When the latest of those left that were sent again; nil if there is none.
     var resentAt: Instant?
+    /// FlightSize before this ACK.
+    var flightSize: UInt32 = 0
+    /// The end of what RACK knew as sent last before this ACK: what lies below and is delivered only now was overtaken.
+    var priorEnd = SequenceNumber(0)
+    /// The timestamp that the ACK echoes; nil if none.
+    var echo: UInt32?
+    /// What was sent before the recovery point and once only is reported, or acknowledged; and so is what was sent again.
+    var originalSACKed = false
+    var originalAcknowledged = false
+    var retransmissionAcknowledged = false
+    /// The end of what the peer reports to have twice; nil if it does not.
+    var duplicateEnd: SequenceNumber?
 }
 
 extension TCB {
@@ -26,10 +38,13 @@ extension TCB {
         }
         let pipeBefore = pipe
         var tally = AckTally()
-        if segment.options.sackCount > 0, flags.contains(.sack), recordHead != SentRecords.none {
-            readSACK(segment.options, &tally, &stack)
-        }
+        tally.flightSize = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
+        tally.priorEnd = rack.end
+        if flags.contains(.timestamps), segment.options.hasTimestamps { tally.echo = segment.options.timestampEcho }
+        if segment.options.sackCount > 0, flags.contains(.sack) { readSACK(segment, &tally, &stack) }
         let isProgress = ack > snd.una
+        let isRepetition = !isProgress && isRepetition(segment)
+        let isDuplicate = isRepetition && snd.una < snd.nxt
         if isProgress {
             statistics.bytesAcked &+= UInt64(ack - snd.una)
             release(upTo: ack, &tally, &stack)
@@ -37,13 +52,16 @@ extension TCB {
             probes = 0
             // The count of timeouts in a row. How long to wait stays doubled until there is a sample (RFC 6298 §5.7).
             backoff = 0
-        } else if isDuplicate(segment) {
+        } else if isDuplicate {
             duplicateAcks = min(duplicateAcks + 1, 254)
             // Without SACK, each means that one segment has left the network (RFC 6582 §3.2, RFC 5681 §3.2).
             if !flags.contains(.sack) { imitateSACK(&tally) }
         }
         updateWindow(segment, &stack)
         measure(segment, tally, isProgress, stack.now)
+        checkSpurious(segment, tally, isProgress: isProgress, isDuplicate: isDuplicate, &stack)
+        checkTailProbe(segment, tally, isRepetition: isRepetition, &stack)
+        checkEcho(segment, tally, &stack)
         let lostBefore = lostBytes
         detectLoss(isProgress: isProgress, &stack)
         let newlyLost = lostBytes > lostBefore ? lostBytes - lostBefore : 0
@@ -62,9 +80,9 @@ extension TCB {
         return true
     }
 
-    /// RFC 5681 §2, the definition of a duplicate ACK.
-    private func isDuplicate(_ segment: Segment) -> Bool {
-        segment.acknowledgment == snd.una && snd.una < snd.nxt && segment.payloadLength == 0
+    /// RFC 5681 §2, the definition of a duplicate ACK, but that something is outstanding.
+    private func isRepetition(_ segment: Segment) -> Bool {
+        segment.acknowledgment == snd.una && segment.payloadLength == 0
             && !segment.flags.contains(.fin) && UInt32(segment.window) << UInt32(sendShift) == snd.wnd
     }
 
@@ -107,6 +125,11 @@ extension TCB {
             if record.flags.contains(.sacked) {
                 sackedBytes &-= min(count, sackedBytes)
             } else {
+                if record.flags.contains(.retransmitted) {
+                    tally.retransmissionAcknowledged = true
+                } else if record.end <= recoveryPoint {
+                    tally.originalAcknowledged = true
+                }
                 deliver(record, count, &tally, stack.now)
                 if record.flags.contains(.lost) { lostBytes &-= min(count, lostBytes) }
             }
@@ -119,8 +142,11 @@ extension TCB {
             if recordHead == SentRecords.none { recordTail = SentRecords.none }
             stack.records.release(index)
         }
-        // Without SACK the imitated ones were of what is now acknowledged.
-        if !flags.contains(.sack) { sackedBytes = 0 }
+        // Without SACK the imitated ones were of what is now acknowledged, and have been counted.
+        if !flags.contains(.sack) {
+            tally.delivered -= min(sackedBytes, tally.delivered)
+            sackedBytes = 0
+        }
         snd.una = ack
     }
 
@@ -130,8 +156,10 @@ extension TCB {
         let age = UInt32(clamping: (now.nanoseconds - record.sentAt.nanoseconds) / 1000)
         if record.flags.contains(.retransmitted) {
             tally.resentAt = max(tally.resentAt ?? record.sentAt, record.sentAt)
-            // Faster than the path has ever been: it is the first one that was acknowledged (RFC 8985 §6.2 step 2).
+            // The echo is older, or the answer faster than the path has ever been: it is for the one sent before (RFC 8985
+            // §6.2 step 2).
             if age < minimumRTT.value { return }
+            if let echo = tally.echo, Int32(bitPattern: echo &- timestamp(at: record.sentAt)) < 0 { return }
         } else {
             tally.sampleRTT = max(age, 1)
         }
@@ -139,18 +167,34 @@ extension TCB {
             rack.sentAt = record.sentAt
             rack.end = record.end
             rack.rtt = age
-        } else if !record.flags.contains(.retransmitted), record.end < rack.end {
+        } else if !record.flags.contains(.retransmitted), record.end < tally.priorEnd {
             rack.reordering = true
         }
     }
 
-    /// Marks what the blocks report (RFC 2018, RFC 6675 §4). A block at or below SND.UNA is a DSACK (RFC 2883).
-    private mutating func readSACK(_ options: TCPOptions, _ tally: inout AckTally, _ stack: inout Connections) {
+    /// Marks what the blocks report (RFC 2018, RFC 6675 §4).
+    private mutating func readSACK(_ segment: Segment, _ tally: inout AckTally, _ stack: inout Connections) {
+        let options = segment.options
+        if isDuplicateReport(segment) {
+            stack.counters.duplicateReportsIn &+= 1
+            tally.duplicateEnd = options.sackBlocks[0].end
+            duplicateReported(options.sackBlocks[0])
+            widenReorderingWindow(segment.acknowledgment)
+        }
         for number in 0..<Int(min(options.sackCount, 4)) {
             let block = options.sackBlocks[number]
             guard block.start < block.end, block.start >= snd.una, block.end <= snd.nxt else { continue }
             mark(block, &tally, &stack)
         }
+    }
+
+    /// RFC 2883 §4: the first block reports a duplicate if it lies below the ACK, or within the second block.
+    private func isDuplicateReport(_ segment: Segment) -> Bool {
+        let first = segment.options.sackBlocks[0]
+        let second = segment.options.sackBlocks[1]
+        guard first.start < first.end, first.end <= snd.nxt, first.start >= snd.una - 0x3fff_ffff else { return false }
+        if first.end <= segment.acknowledgment { return true }
+        return segment.options.sackCount > 1 && second.start <= first.start && first.end <= second.end
     }
 
     private mutating func mark(_ block: SACKBlock, _ tally: inout AckTally, _ stack: inout Connections) {
@@ -183,6 +227,7 @@ extension TCB {
             sacked.flags.insert(.sacked)
             sackedBytes &+= count
             stack.records[index] = sacked
+            if !sacked.flags.contains(.retransmitted), sacked.end <= recoveryPoint { tally.originalSACKed = true }
             deliver(sacked, count, &tally, stack.now)
         }
     }
@@ -209,6 +254,5 @@ extension TCB {
         guard sample > 0 else { return }
         rtt.sample(sample)
         minimumRTT.sample(sample, at: now)
-        backoff = 0
     }
 }

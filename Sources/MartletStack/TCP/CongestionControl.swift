@@ -19,6 +19,12 @@ enum CongestionControl: BitwiseCopyable, Sendable {
         if case .bbr = self { return false }
         return true
     }
+
+    /// Whether the window is kept small to measure: what is delivered meanwhile shows less than the path could do.
+    var marksAppLimited: Bool {
+        if case .bbr(let control) = self { return control.marksAppLimited }
+        return false
+    }
 }
 
 extension CongestionControl: CongestionController {

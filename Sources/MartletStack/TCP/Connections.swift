@@ -7,6 +7,8 @@ enum TCPTimer: Int32, BitwiseCopyable {
     case delayedAck = 1
     /// TIME-WAIT, keep-alive, FIN-WAIT-2.
     case slow = 2
+    /// Data may leave again.
+    case pacing = 3
 }
 
 /// Bounds and times of the TCP of a stack.
@@ -27,6 +29,9 @@ struct TCPLimits: BitwiseCopyable, Sendable {
     var retries: UInt8 = 15
     var synRetries: UInt8 = 6
     var congestion = CongestionAlgorithm.cubic
+    var ecn = ECNUse.whenAsked
+    /// Whether algorithms that set no rate are paced too, by their window and round trip.
+    var pacesAll = false
 }
 
 struct TCPCounters: BitwiseCopyable, Sendable {
@@ -48,6 +53,17 @@ struct TCPCounters: BitwiseCopyable, Sendable {
     var timeouts: UInt64 = 0
     var tailProbes: UInt64 = 0
     var fastRecoveries: UInt64 = 0
+    /// Timeouts and fast recoveries that were for nothing, and have been taken back.
+    var spuriousTimeouts: UInt64 = 0
+    var spuriousRecoveries: UInt64 = 0
+    /// Losses that a tail-loss probe has repaired.
+    var tailRepairs: UInt64 = 0
+    /// Marks of congestion received, and windows reduced because the peer echoed one.
+    var marksIn: UInt64 = 0
+    var echoesIn: UInt64 = 0
+    /// Reports of duplicates (DSACK), received and sent.
+    var duplicateReportsIn: UInt64 = 0
+    var duplicateReportsOut: UInt64 = 0
     var listenOverflows: UInt64 = 0
 }
 

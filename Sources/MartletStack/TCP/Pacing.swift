@@ -2,7 +2,7 @@
 
 /// The earliest departure times of a connection whose sending is spread over time.
 struct Pacing: BitwiseCopyable, Sendable {
-    /// When the next bytes may leave. An instant in the past is as good as now: time not used is not saved up.
+    /// When the next bytes may leave. Of an instant in the past only little is saved up.
     private(set) var nextDeparture = Instant(nanoseconds: .min)
 
     /// Whether bytes may leave now.
@@ -10,10 +10,11 @@ struct Pacing: BitwiseCopyable, Sendable {
 
     /// Notes that bytes leave at `now`, or as soon after as the rate allows, and says when they do.
     ///
-    /// The rate is bytes a second, and 0 means none: everything leaves at once.
-    mutating func depart(_ bytes: UInt32, at now: Instant, rate: UInt64) -> Instant {
+    /// The rate is bytes a second, and 0 means none: everything leaves at once. Of the time before `now` in which nothing left,
+    /// `saved` nanoseconds can be made up for.
+    mutating func depart(_ bytes: UInt32, at now: Instant, rate: UInt64, saved: Int64 = 0) -> Instant {
         guard rate > 0 else { return now }
-        let departure = max(now, nextDeparture)
+        let departure = max(now.advanced(byNanoseconds: -saved), nextDeparture)
         nextDeparture = departure.advanced(byNanoseconds: Self.nanoseconds(for: bytes, rate: rate))
         return departure
     }
@@ -35,5 +36,33 @@ struct Pacing: BitwiseCopyable, Sendable {
         guard srtt > 0 else { return 0 }
         let percent: UInt64 = cwnd < ssthresh ? 200 : 120
         return max(UInt64(cwnd) * 10_000 * percent / UInt64(srtt), 1)
+    }
+}
+
+// MARK: - A connection's pacing
+
+extension TCB {
+    /// At most what the rate gives in so many nanoseconds leaves at once. A sender that is held back waits until half of that may
+    /// leave, so that a round that comes late costs nothing.
+    private static var burst: Int64 { 1_000_000 }
+
+    /// Bytes a second at which data may leave; 0 for at once.
+    private func departureRate(_ stack: borrowing Connections) -> UInt64 {
+        let rate = congestion.pacingRate
+        if rate > 0 || !stack.limits.pacesAll { return rate }
+        return Pacing.rate(cwnd: congestion.cwnd, ssthresh: congestion.ssthresh, srtt: rtt.srtt)
+    }
+
+    /// Whether data may leave now. If not, a timer brings the connection back.
+    mutating func mayDepart(_ stack: inout Connections) -> Bool {
+        guard !pacing.mayDepart(at: stack.now) else { return true }
+        guard !stack.timers.isArmed(Int32(slot) * 4 + TCPTimer.pacing.rawValue) else { return false }
+        let wait = pacing.nextDeparture.nanoseconds - stack.now.nanoseconds
+        stack.arm(.pacing, of: slot, in: max(wait, Self.burst / 2))
+        return false
+    }
+
+    mutating func depart(_ bytes: UInt32, _ stack: borrowing Connections) {
+        _ = pacing.depart(bytes, at: stack.now, rate: departureRate(stack), saved: Self.burst)
     }
 }

@@ -58,6 +58,14 @@ struct RTT: BitwiseCopyable, Sendable {
         eighthsOfSRTT = eighthsOfSRTT - eighthsOfSRTT / 8 + sample
     }
 
+    /// A timeout was spurious: the segment it was for took `microseconds`, and so may others (RFC 4015 §3.2, step 10).
+    mutating func timeoutWasSpurious(_ microseconds: UInt32) {
+        let sample = min(max(microseconds, 1), Self.maximumRTO)
+        eighthsOfSRTT = max(eighthsOfSRTT, sample * 8)
+        quartersOfRTTVAR = max(quartersOfRTTVAR, sample * 2)
+        backoffs = 0
+    }
+
     /// The retransmission timeout in microseconds, backed off as often as it expired.
     var rto: UInt32 {
         var base = isMeasured ? srtt + max(quartersOfRTTVAR, leastMargin) : max(Self.initialRTO, leastMargin)

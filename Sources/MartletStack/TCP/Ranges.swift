@@ -55,8 +55,8 @@ struct Ranges: ~Copyable {
 
     /// What became of a range that was to be noted.
     enum Insertion: Equatable {
-        /// It is in. `duplicate` is the part, if any, that had come before (RFC 2883).
-        case noted(duplicate: Bool)
+        /// It is in. `duplicate` is the first part, if any, that had come before (RFC 2883).
+        case noted(duplicate: SACKBlock?)
         /// There is no room for another range, or its place is too far from both ends.
         case full
     }
@@ -71,10 +71,10 @@ struct Ranges: ~Copyable {
         guard let index = first(reaching: start, in: list) else { return .full }
         guard index != Ranges.none, self[index].start <= end else {
             guard list.count < limit, link(start, end, before: index, in: &list) else { return .full }
-            return .noted(duplicate: false)
+            return .noted(duplicate: nil)
         }
         // It touches the range at `index`, and perhaps others behind it.
-        let isDuplicate = start < self[index].end && self[index].start < end
+        let (from, to) = (SequenceNumber.max(start, self[index].start), SequenceNumber.min(end, self[index].end))
         self[index].start = .min(self[index].start, start)
         self[index].end = .max(self[index].end, end)
         while self[index].next != Ranges.none, self[self[index].next].start <= self[index].end {
@@ -82,7 +82,7 @@ struct Ranges: ~Copyable {
             self[index].end = .max(self[index].end, self[joined].end)
             unlink(joined, from: &list)
         }
-        return .noted(duplicate: isDuplicate)
+        return .noted(duplicate: from < to ? SACKBlock(start: from, end: to) : nil)
     }
 
     /// The range that `number` is in; `none` if there is none, or if it is too far from both ends.

@@ -34,7 +34,9 @@ extension TCB {
             timerUse = .reordering
             stack.arm(.retransmit, of: slot, in: wait)
         } else if timerUse == .reordering {
+            // The timer that runs is too short for a timeout, and an ACK that delivers nothing does not arm it.
             timerUse = .timeout
+            armRetransmit(&stack)
         }
     }
 
@@ -46,7 +48,52 @@ extension TCB {
     private var reorderingWindow: Int64 {
         if !rack.reordering, phase == .recovery || phase == .loss || sackedBytes >= 3 * UInt32(mss) { return 0 }
         let quarter = Int64(minimumRTT.value == .max ? 0 : minimumRTT.value) * 250
-        return min(quarter, Int64(rtt.srtt) * 1000)
+        return min(Int64(rack.multiplier) * quarter, Int64(rtt.srtt) * 1000)
+    }
+
+    /// RFC 8985 §6.2 step 4: a DSACK says that something was sent again too early. Once a round trip.
+    mutating func widenReorderingWindow(_ acknowledgment: SequenceNumber) {
+        guard rack.persistence == 0 || acknowledgment >= rack.duplicateRound else { return }
+        rack.duplicateRound = snd.nxt
+        rack.multiplier = min(rack.multiplier + 1, 254)
+        rack.persistence = 16
+    }
+
+    /// A recovery has ended: after 16 of them without a DSACK the window is as narrow as at the start.
+    private mutating func ageReorderingWindow() {
+        guard rack.persistence > 0 else { return }
+        rack.persistence -= 1
+        if rack.persistence == 0 { rack.multiplier = 1 }
+    }
+
+    /// RFC 8985 §7.4: what the ACK of a tail-loss probe says. If the probe has filled a hole, a loss was repaired that nobody
+    /// else has seen, and congestion control is to know.
+    mutating func checkTailProbe(
+        _ segment: Segment, _ tally: AckTally, isRepetition: Bool, _ stack: inout Connections
+    ) {
+        guard rack.tailProbe != .none, phase == .open || phase == .disorder,
+            segment.acknowledgment >= recoveryPoint
+        else { return }
+        if rack.tailProbe == .newData || tally.duplicateEnd == recoveryPoint {
+            rack.tailProbe = .none
+        } else if segment.acknowledgment > recoveryPoint {
+            stack.counters.tailRepairs &+= 1
+            reduce(.loss, tally, stack.now)
+        } else if isRepetition, segment.options.sackCount == 0 {
+            // Both have arrived, and the peer knows no DSACK.
+            rack.tailProbe = .none
+        }
+    }
+
+    /// Reduces the window, under PRR, although nothing is to be repaired.
+    mutating func reduce(_ reason: CongestionReason, _ tally: AckTally, _ now: Instant) {
+        phase = .reduced
+        rack.tailProbe = .none
+        recoveryPoint = snd.nxt
+        spurious = SpuriousDetection()
+        oweReduction()
+        _ = congestion.congestionEvent(reason, flightSize: tally.flightSize, pipe: pipe, at: now)
+        prr = PRR(recoverFS: tally.flightSize)
     }
 
     /// RFC 6582: three duplicates mean that the first segment is lost, and so does an ACK of a part within recovery.
@@ -76,12 +123,18 @@ extension TCB {
     mutating func advancePhase(
         _ tally: AckTally, newlyLost: UInt32, isProgress: Bool, pipeBefore: UInt32, _ stack: inout Connections
     ) {
-        if phase == .recovery || phase == .loss, snd.una >= recoveryPoint {
-            if phase == .recovery { congestion.recoveryEnded(at: stack.now) }
+        if phase.isReduced, snd.una >= recoveryPoint {
+            if phase != .reduced { ageReorderingWindow() }
+            congestion.recoveryEnded(at: stack.now)
             phase = .open
+            spurious.frto = .off
         }
-        if newlyLost > 0, phase == .open || phase == .disorder {
+        if newlyLost > 0, phase == .open || phase == .disorder || phase == .reduced {
+            // What was reduced for a mark of congestion is not given back when the loss turns out to be none.
+            if phase != .reduced { armSpurious(isTimeout: false) }
             phase = .recovery
+            rack.tailProbe = .none
+            oweReduction()
             recoveryPoint = snd.nxt
             stack.counters.fastRecoveries &+= 1
             let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
@@ -97,7 +150,7 @@ extension TCB {
                     smoothedRTT: rtt.srtt, isCwndLimited: flags.contains(.cwndLimited),
                     rate: rate.sample(minRTT: minimumRTT.value)))
         }
-        if phase == .recovery, congestion.usesPRR {
+        if isPacedByPRR {
             allowance = prr.sendable(
                 pipe: pipe, delivered: tally.delivered, ssthresh: congestion.ssthresh, mss: UInt32(mss),
                 isSafe: isProgress && newlyLost == 0)
@@ -105,9 +158,11 @@ extension TCB {
         if lostBytes > 0 { owe(.data, &stack) }
     }
 
+    private var isPacedByPRR: Bool { (phase == .recovery || phase == .reduced) && congestion.usesPRR }
+
     /// Bytes that may go out now by the congestion control's leave.
     var congestionAllows: UInt32 {
-        if phase == .recovery, congestion.usesPRR { return allowance }
+        if isPacedByPRR { return allowance }
         let cwnd = congestion.cwnd
         // Limited transmit (RFC 3042): new segments for the first two duplicate ACKs.
         let extra = phase == .disorder && !flags.contains(.sack) ? min(UInt32(duplicateAcks), 2) * UInt32(mss) : 0
@@ -132,7 +187,10 @@ extension TCB {
             }
             index = stack.records[index].next
         }
+        armSpurious(isTimeout: true)
         phase = .loss
+        rack.tailProbe = .none
+        oweReduction()
         recoveryPoint = snd.nxt
         duplicateAcks = 0
         owe(.data, &stack)

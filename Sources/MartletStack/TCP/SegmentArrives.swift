@@ -25,6 +25,7 @@ extension TCB {
             {
                 return owe(.control, &stack)
             }
+            noteDuplicate(segment)
             // A FIN or SYN again, a keep-alive or a zero-window probe: all are answered by what is expected here.
             if state == .timeWait, segment.flags.contains(.fin) {
                 stack.arm(.slow, of: slot, in: stack.limits.timeWait)
@@ -51,13 +52,20 @@ extension TCB {
                 stack.counters.outOfWindow &+= 1
                 return stack.resets.append(to: segment, tuple)
             }
+            let hasLostSYN = backoff > 0
             becomeEstablished(segment, &stack)
+            guard acknowledge(segment, &stack) else { return }
+            rtt.established(afterLostSYN: hasLostSYN)
+        } else {
+            guard acknowledge(segment, &stack) else { return }
         }
-        guard acknowledge(segment, &stack) else { return }
         progressAfterAcknowledgment(&stack)
         if state == .closed { return }
         // Seventh, process the segment text.
-        if segment.payloadLength > 0 { textArrives(segment, packet, &stack) }
+        if segment.payloadLength > 0 {
+            noteMark(segment, &stack)
+            textArrives(segment, packet, &stack)
+        }
         // Eighth, check the FIN bit.
         if segment.flags.contains(.fin) { finArrives(segment, &stack) }
         if owed.contains(.data) || snd.nxt < snd.end || (flags.contains(.finWanted) && !flags.contains(.finSent)) {
@@ -77,7 +85,7 @@ extension TCB {
             && (!flags.contains(.timestamps)
                 || (segment.options.hasTimestamps
                     && Int32(bitPattern: segment.options.timestampValue &- recentTimestamp) >= 0))
-            && Int(segment.payloadLength) <= rcv.wnd
+            && Int(segment.payloadLength) <= rcv.wnd && !segment.isCongestionExperienced
             && (segment.payloadLength > 0 || segment.acknowledgment > snd.una)
     }
 
@@ -113,6 +121,7 @@ extension TCB {
             stack.now.nanoseconds - recentTimestampAt.nanoseconds < 24 * 86_400 * 1_000_000_000
         else { return true }
         stack.counters.oldTimestamps &+= 1
+        noteDuplicate(segment)
         owe(.ack, &stack)
         return false
     }
@@ -150,8 +159,10 @@ extension TCB {
         guard segment.flags.contains(.syn) else { return }
         synArrives(segment, &stack)
         if isAcknowledged {
+            let hasLostSYN = backoff > 0
             becomeEstablished(segment, &stack)
             _ = acknowledge(segment, &stack)
+            rtt.established(afterLostSYN: hasLostSYN)
             owe(.ack, &stack)
             if snd.nxt < snd.end || flags.contains(.finWanted) { owe(.data, &stack) }
         } else {
@@ -168,6 +179,7 @@ extension TCB {
         rcv.read = rcv.nxt
         rcv.edge = rcv.nxt + min(Int(receiveLimit), 65_535)
         lastAckSent = rcv.nxt
+        agreeOnECN(segment, stack)
         let options = segment.options
         if !options.hasTimestamps { flags.remove(.timestamps) }
         if !options.isSACKPermitted { flags.remove(.sack) }
@@ -254,6 +266,7 @@ extension TCB {
         var bytes = packet.extracting(Int(segment.payloadOffset)..<Int(segment.payloadOffset + segment.payloadLength))
         let isDuplicate = start < rcv.nxt
         if isDuplicate {
+            noteDuplicate(segment)
             let old = min(rcv.nxt - start, bytes.byteCount)
             bytes = bytes.extracting(droppingFirst: old)
             start += old
@@ -278,13 +291,21 @@ extension TCB {
             acknowledgeLater(Int(segment.payloadLength), isUrgent: hadRanges || isDuplicate, &stack)
         } else {
             switch stack.ranges.insert(start, end, in: &outOfOrder, limit: stack.limits.rangesPerConnection) {
-            case .noted:
+            case .noted(let twice):
+                if let twice { duplicate = twice }
                 stack.rings.write(bytes, to: receiveRing, at: start.bits)
                 lastRange = start
             case .full: stack.counters.tooManyRanges &+= 1
             }
             owe(.ack, &stack)  // RFC 5681 §4.2: at once
         }
+    }
+
+    /// What has come before is reported by the next ACK (RFC 2883 §4).
+    private mutating func noteDuplicate(_ segment: Segment) {
+        guard segment.payloadLength > 0, segment.sequence < rcv.nxt else { return }
+        duplicate = SACKBlock(
+            start: segment.sequence, end: .min(segment.sequence + Int(segment.payloadLength), rcv.nxt))
     }
 
     /// A second full segment is acknowledged at once, and so is whatever fills or leaves a hole (RFC 5681 §4.2, MUST-58, MUST-59).

@@ -4,7 +4,9 @@ enum SegmentOut {
     /// Prepends the TCP and IP headers, and fills in both checksums.
     ///
     /// - Precondition: the frame has 100 bytes of headroom.
-    static func prepend(_ header: TCPHeader, _ options: TCPOptions, _ tuple: FourTuple, _ frame: inout Frame) {
+    static func prepend(
+        _ header: TCPHeader, _ options: TCPOptions, _ tuple: FourTuple, ecn: ECN = .notCapable, _ frame: inout Frame
+    ) {
         let optionsLength = options.length
         var header = header
         header.headerLength = UInt8(truncatingIfNeeded: 20 + optionsLength)
@@ -19,7 +21,7 @@ enum SegmentOut {
         var checksum = pseudoHeader(tuple, length)
         checksum.add(bytes.bytes)
         bytes.store(checksum.value, at: 16)
-        IPOut.prepend(from: tuple.localAddress, to: tuple.remoteAddress, protocol: .tcp, &frame)
+        IPOut.prepend(from: tuple.localAddress, to: tuple.remoteAddress, protocol: .tcp, ecn: ecn, &frame)
     }
 
     /// The sum of addresses, protocol and length, which is the same in both directions.

@@ -85,6 +85,13 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     @usableFromInline static var wantsRoom: TCBFlags { TCBFlags(rawValue: 1 << 17) }
     /// cwnd was the limit when segments were last sent (RFC 7661).
     @usableFromInline static var cwndLimited: TCBFlags { TCBFlags(rawValue: 1 << 19) }
+    /// ECN was offered in our SYN, or is agreed.
+    static var ecn: TCBFlags { TCBFlags(rawValue: 1 << 20) }
+    /// A mark of congestion has come, and ACKs say so.
+    static var echoesMark: TCBFlags { TCBFlags(rawValue: 1 << 21) }
+    /// The window was reduced: the next new data carries CWR; and it has, and is not acknowledged.
+    static var reductionOwed: TCBFlags { TCBFlags(rawValue: 1 << 22) }
+    static var reductionTold: TCBFlags { TCBFlags(rawValue: 1 << 23) }
 }
 
 /// How loss is being repaired (RFC 6582, 6675, 8985).
@@ -98,6 +105,12 @@ enum RecoveryPhase: UInt8, BitwiseCopyable {
     case recovery
     /// A timeout has happened, and not all that was out then is acknowledged.
     case loss
+    /// Nothing is missing, but the window is being reduced, also under PRR: a mark of congestion was echoed, or the probe of a
+    /// tail has repaired a loss.
+    case reduced
+
+    /// Whether the congestion control has reduced its window and waits for the end of that.
+    var isReduced: Bool { self == .recovery || self == .loss || self == .reduced }
 }
 
 /// A connection.
@@ -148,13 +161,18 @@ struct TCB: BitwiseCopyable {
     var congestion = CongestionControl(.cubic)
     var rtt = RTT()
     var minimumRTT = MinimumRTT()
-    /// Behind what was out when this recovery, or loss, began.
+    /// Behind what was out when this recovery, or loss, began. While nothing is being repaired: behind the tail-loss probe
+    /// that is awaiting its ACK (TLP.end_seq).
     var recoveryPoint = SequenceNumber(0)
+    var spurious = SpuriousDetection()
+    /// Where the segment with CWR began, while `reductionTold`.
+    var reductionPoint = SequenceNumber(0)
     var prr = PRR(recoverFS: 1)
     var rack = RACK()
     /// What the retransmission timer is armed for.
     var timerUse = RetransmitTimer.timeout
     var rate = DeliveryRate(now: .zero)
+    var pacing = Pacing()
     /// What PRR allows on this ACK.
     var allowance: UInt32 = 0
 
@@ -169,6 +187,8 @@ struct TCB: BitwiseCopyable {
     var recentTimestampAt = Instant.zero
     /// Within the range that came last out of order: SACK reports it first.
     var lastRange = SequenceNumber(0)
+    /// What came twice, and is to be reported by the next ACK (RFC 2883); empty if nothing did.
+    var duplicate = SACKBlock(start: SequenceNumber(0), end: SequenceNumber(0))
     var statistics = TCPStatistics()
 
     init() {}
@@ -233,4 +253,17 @@ struct RACK: BitwiseCopyable {
     /// Of the segment delivered last, microseconds.
     var rtt: UInt32 = 0
     var reordering = false
+    /// Quarters of the shortest round trip to wait, and for how many more recoveries it stays above 1.
+    var multiplier: UInt8 = 1
+    var persistence: UInt8 = 0
+    var tailProbe = TailProbe.none
+    /// SND.NXT when a DSACK last widened the window; means something while `persistence` is above 0.
+    var duplicateRound = SequenceNumber(0)
+}
+
+/// A tail-loss probe that has not been acknowledged (RFC 8985 §7.1, TLP.is_retrans).
+enum TailProbe: UInt8, BitwiseCopyable {
+    case none
+    case newData
+    case again
 }

@@ -47,16 +47,18 @@ struct TCP: ~Copyable {
 
     // MARK: In
 
-    /// A packet for one of our addresses, from its TCP header on.
+    /// A packet for one of our addresses, from its TCP header on; and what its IP header said of congestion.
     mutating func segmentArrives(
-        _ packet: RawSpan, from source: IPAddress, to destination: IPAddress, at now: Instant
+        _ packet: RawSpan, from source: IPAddress, to destination: IPAddress, isCongestionExperienced: Bool = false,
+        at now: Instant
     ) {
         connections.now = now
-        guard let header = TCPHeader(parsing: packet), let segment = Segment(header, packet) else {
+        guard let header = TCPHeader(parsing: packet), var segment = Segment(header, packet) else {
             connections.counters.malformed &+= 1
             return
         }
         connections.counters.segmentsIn &+= 1
+        segment.isCongestionExperienced = isCongestionExperienced
         let tuple = FourTuple(
             localAddress: destination, localPort: header.destinationPort, remoteAddress: source,
             remotePort: header.sourcePort)
@@ -254,6 +256,11 @@ struct TCP: ~Copyable {
         case "snd_nxt": return Int64(tcb.snd.nxt - tcb.initialSend)
         case "rcv_nxt": return Int64(tcb.rcv.nxt - tcb.initialReceive)
         case "retransmits": return Int64(tcb.statistics.retransmits)
+        case "spurious_timeouts": return Int64(connections.counters.spuriousTimeouts)
+        case "spurious_recoveries": return Int64(connections.counters.spuriousRecoveries)
+        case "marks_in": return Int64(connections.counters.marksIn)
+        case "echoes_in": return Int64(connections.counters.echoesIn)
+        case "tail_repairs": return Int64(connections.counters.tailRepairs)
         default: return nil
         }
     }

@@ -26,6 +26,7 @@ extension TCB {
     mutating func expired(_ timer: TCPTimer, _ stack: inout Connections) {
         switch timer {
         case .delayedAck: owe(.ack, &stack)
+        case .pacing: owe(.data, &stack)
         case .slow: if state == .timeWait || state == .finWait2 { end(nil, &stack) }
         case .retransmit: retransmitExpired(&stack)
         }

@@ -34,12 +34,14 @@ extension TCB {
     mutating func payData(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
         owed.remove(.data)
         guard state.isSynchronized, state != .timeWait, state != .closed else { return true }
+        restartAfterIdle(stack.now)
         // What is left is all: nothing waits for more room than there is.
-        if lostBytes > 0, !resend(&burst, &stack) {
+        if lostBytes > 0, spurious.frto != .newData, !resend(&burst, &stack) {
             owed.insert(.data)
             return false
         }
         while let count = nextNewCount() {
+            guard mayDepart(&stack) else { return true }
             guard !burst.isFull else {
                 owed.insert(.data)
                 return false
@@ -49,7 +51,11 @@ extension TCB {
             let sequence = snd.nxt
             guard note(sequence, count + (fin.isEmpty ? 0 : 1), &stack) else { return true }
             if !fin.isEmpty { finGoes() }
-            guard write([.ack, isLast && count > 0 ? .psh : [], fin], at: sequence, count: count, &burst, &stack) else {
+            guard
+                write(
+                    [.ack, isLast && count > 0 ? .psh : [], fin], at: sequence, count: count, isNew: true, &burst,
+                    &stack)
+            else {
                 // No frame: the record stands for a segment that is lost, and the timer sends it.
                 return true
             }
@@ -58,7 +64,20 @@ extension TCB {
         if snd.nxt == snd.una, snd.nxt < snd.end, timerUse != .persist || !stack.timers.isArmed(Int32(slot) * 4) {
             armPersist(&stack)
         }
+        if spurious.frto == .newData, snd.nxt <= recoveryPoint {
+            // RFC 5682 §2.1, step 2b: without new data there is no more to find out.
+            spurious.frto = .off
+            return payData(&burst, &stack)
+        }
         return true
+    }
+
+    /// RFC 5681 §4.1: after a pause longer than the timeout the window says nothing any more, and begins again.
+    private mutating func restartAfterIdle(_ now: Instant) {
+        guard recordHead == SentRecords.none, snd.nxt < snd.end,
+            now.nanoseconds - rack.sentAt.nanoseconds > Int64(rtt.rto) * 1000
+        else { return }
+        congestion.idleRestarted(at: now)
     }
 
     private mutating func finGoes() {
@@ -71,14 +90,21 @@ extension TCB {
         let waiting = snd.end - snd.nxt
         let wantsFIN = flags.contains(.finWanted) && !flags.contains(.finSent)
         guard waiting > 0 || (wantsFIN && waiting == 0) else {
+            // The application is the limit: neither the window (RFC 7661 §4.1) nor the rate is to grow by that.
             if phase == .open { flags.remove(.cwndLimited) }
+            if lostBytes == 0, pipe < congestion.cwnd { rate.becameAppLimited(pipe: pipe) }
             return nil
         }
         if waiting == 0 { return 0 }
         let usable = snd.una + Int(snd.wnd) - snd.nxt
         let allowed = Int(congestionAllows)
         let count = min(waiting, Int(mss), usable, allowed)
-        if allowed < min(waiting, Int(mss)) { flags.insert(.cwndLimited) }
+        let wanted = min(waiting, Int(mss))
+        if allowed < wanted, allowed <= usable {
+            flags.insert(.cwndLimited)
+        } else if usable < wanted {
+            flags.remove(.cwndLimited)
+        }
         // A partial segment goes only if it is all there is, or the window is so small (silly windows, §3.8.6.2.1).
         guard count > 0 else { return nil }
         if count == Int(mss) { return count }
@@ -100,8 +126,10 @@ extension TCB {
             let allowed = Int(congestionAllows)
             // The first one always goes: else a small window could stop the repair.
             guard allowed >= min(Int(mss), stack.records[index].count) || index == recordHead && pipe == 0 else {
+                flags.insert(.cwndLimited)
                 return true
             }
+            guard mayDepart(&stack) else { return true }
             guard !burst.isFull else { return false }
             if stack.records[index].count > Int(mss) {
                 let cut = stack.records[index].start + Int(mss)
@@ -129,6 +157,8 @@ extension TCB {
         record.snapshot = rate.sent(pipe: pipe &- min(total, pipe), at: stack.now)
         record.sentAt = stack.now
         stack.records[index] = record
+        noteResent(total, at: stack.now)
+        depart(total, stack)
         prr.sent(total)
         allowance = allowance > total ? allowance - total : 0
         statistics.retransmits &+= 1
@@ -158,7 +188,9 @@ extension TCB {
             recordTail = index
         }
         snd.nxt = sequence + count
+        if congestion.marksAppLimited { rate.becameAppLimited(pipe: before) }
         congestion.sent(UInt32(truncatingIfNeeded: count), pipe: before, at: stack.now)
+        depart(UInt32(truncatingIfNeeded: count), stack)
         prr.sent(UInt32(truncatingIfNeeded: count))
         allowance = allowance > UInt32(count) ? allowance - UInt32(count) : 0
         if isFirst || timerUse == .tailProbe || timerUse == .persist { armRetransmit(&stack) }
@@ -179,11 +211,22 @@ extension TCB {
             return isWritten
         }
         guard recordTail != SentRecords.none, !stack.records[recordTail].flags.contains(.sacked) else { return true }
+        // New data, even beyond cwnd, says more than a repetition.
+        let count = min(snd.end - snd.nxt, Int(mss), snd.una + Int(snd.wnd) - snd.nxt)
+        if count > 0 {
+            let sequence = snd.nxt
+            guard note(sequence, count, &stack) else { return true }
+            (rack.tailProbe, recoveryPoint) = (.newData, snd.nxt)
+            _ = write([.ack, .psh], at: sequence, count: count, isNew: true, &burst, &stack)
+            return true
+        }
         let record = stack.records[recordTail]
         if record.count > Int(mss) {
             guard stack.records.split(recordTail, at: record.end - Int(mss), tail: &recordTail) else { return true }
         }
-        return writeAgain(recordTail, &burst, &stack)
+        guard writeAgain(recordTail, &burst, &stack) else { return false }
+        (rack.tailProbe, recoveryPoint) = (.again, snd.nxt)
+        return true
     }
 
     /// A window that is too small to be worth a segment has not grown for an RTO: it is used as it is (MUST-38, the override
@@ -206,31 +249,42 @@ extension TCB {
         return UInt16(clamping: window >> Int(receiveShift))
     }
 
-    /// Reports ranges out of order, as far as there is room beside `count` bytes (RFC 6691 §2). Returns whether there was any.
+    /// Reports what came twice and what came out of order, as far as there is room beside `count` bytes (RFC 6691 §2). Returns
+    /// whether there was any.
     ///
-    /// The range that came last first (RFC 2018 §4), then those next to it: before it, because they are likely to have been
-    /// reported last, and the ACK that did may be lost.
-    private func sackOptions(_ options: inout TCPOptions, besides count: Int, _ ranges: borrowing Ranges) -> Bool {
-        guard flags.contains(.sack), !outOfOrder.isEmpty else { return true }
+    /// What came twice first, and once (RFC 2883 §4). Then the range that came last (RFC 2018 §4) and those next to it: before it,
+    /// because they are likely to have been reported last, and the ACK that did may be lost.
+    private mutating func sackOptions(
+        _ options: inout TCPOptions, besides count: Int, _ stack: inout Connections
+    ) -> Bool {
+        let isTwice = duplicate.start < duplicate.end
+        guard flags.contains(.sack), !outOfOrder.isEmpty || isTwice else { return true }
         let room = count == 0 ? 4 : (Int(mss) - count - 4) / 8
         let most = min(options.hasTimestamps ? 3 : 4, room)
         guard most > 0 else { return false }
-        var latest = ranges.range(with: lastRange, in: outOfOrder)
+        if isTwice {
+            stack.counters.duplicateReportsOut &+= 1
+            options.sackBlocks[0] = duplicate
+            options.sackCount = 1
+            duplicate.end = duplicate.start
+        }
+        guard !outOfOrder.isEmpty else { return true }
+        var latest = stack.ranges.range(with: lastRange, in: outOfOrder)
         if latest == Ranges.none { latest = outOfOrder.tail }
         var index = latest
         while index != Ranges.none, Int(options.sackCount) < most {
-            index = ranges.report(index, in: &options).previous
+            index = stack.ranges.report(index, in: &options).previous
         }
-        index = ranges[latest].next
+        index = stack.ranges[latest].next
         while index != Ranges.none, Int(options.sackCount) < most {
-            index = ranges.report(index, in: &options).next
+            index = stack.ranges.report(index, in: &options).next
         }
         return true
     }
 
     /// Writes a segment of an established connection into the burst. Returns false if there is no frame.
     private mutating func write(
-        _ segmentFlags: TCPFlags, at sequence: SequenceNumber, count: Int, _ burst: inout Burst,
+        _ segmentFlags: TCPFlags, at sequence: SequenceNumber, count: Int, isNew: Bool = false, _ burst: inout Burst,
         _ stack: inout Connections
     ) -> Bool {
         guard !burst.isFull, var frame = burst.takeFrame() else { return false }
@@ -246,16 +300,17 @@ extension TCB {
             options.timestampEcho = recentTimestamp
         }
         // A full segment has no room for blocks: then an ACK of its own goes with them.
-        let isAcknowledged = sackOptions(&options, besides: count, stack.ranges)
+        let isAcknowledged = sackOptions(&options, besides: count, &stack)
         let window = announceWindow(&stack)
+        let (extra, ecn) = ecn(of: sequence, isNewData: isNew && count > 0)
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: sequence,
-            acknowledgment: rcv.nxt, flags: segmentFlags, window: window)
+            acknowledgment: rcv.nxt, flags: segmentFlags.union(extra), window: window)
         lastAckSent = rcv.nxt
         if isAcknowledged { owed.remove(.ack) }
         unacknowledgedSegments = 0
         stack.cancel(.delayedAck, of: slot)
-        finishSegment(header, options, &frame, &stack)
+        finishSegment(header, options, ecn, &frame, &stack)
         burst.append(frame)
         return true
     }
@@ -272,11 +327,13 @@ extension TCB {
             options.timestampEcho = state == .synReceived ? recentTimestamp : 0
         }
         let isAnswer = state == .synReceived
+        let extra = ecnFlagsOfSYN(stack)
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: initialSend,
-            acknowledgment: isAnswer ? rcv.nxt : SequenceNumber(0), flags: isAnswer ? [.syn, .ack] : [.syn],
+            acknowledgment: isAnswer ? rcv.nxt : SequenceNumber(0),
+            flags: extra.union(isAnswer ? [.syn, .ack] : [.syn]),
             window: UInt16(clamping: min(Int(receiveLimit), 65_535)))
-        finishSegment(header, options, &frame, &stack)
+        finishSegment(header, options, .notCapable, &frame, &stack)
         burst.append(frame)
         if snd.nxt == initialSend {
             snd.nxt = initialSend + 1
@@ -291,7 +348,7 @@ extension TCB {
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: snd.nxt,
             acknowledgment: rcv.nxt, flags: [.rst, .ack], window: 0)
-        finishSegment(header, TCPOptions(), &frame, &stack)
+        finishSegment(header, TCPOptions(), .notCapable, &frame, &stack)
         burst.append(frame)
         stack.counters.resetsOut &+= 1
         return true
@@ -299,9 +356,9 @@ extension TCB {
 
     /// Puts the headers before the payload, and sums it.
     private mutating func finishSegment(
-        _ header: TCPHeader, _ options: TCPOptions, _ frame: inout Frame, _ stack: inout Connections
+        _ header: TCPHeader, _ options: TCPOptions, _ ecn: ECN, _ frame: inout Frame, _ stack: inout Connections
     ) {
-        SegmentOut.prepend(header, options, tuple, &frame)
+        SegmentOut.prepend(header, options, tuple, ecn: ecn, &frame)
         statistics.segmentsOut &+= 1
         stack.counters.segmentsOut &+= 1
     }

@@ -19,6 +19,8 @@ struct Segment: BitwiseCopyable, Sendable {
     @usableFromInline var payloadOffset: Int32
     /// Bytes of payload.
     @usableFromInline var payloadLength: Int32
+    /// Whether the IP header said that a router on the way is congested (CE, RFC 3168).
+    @usableFromInline var isCongestionExperienced = false
     @usableFromInline var options: TCPOptions
 
     @inlinable

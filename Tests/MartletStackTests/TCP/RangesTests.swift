@@ -51,15 +51,15 @@ import Testing
         for start in [10, 20] as [UInt32] {
             let outcome = ranges.insert(
                 SequenceNumber(start), SequenceNumber(start + 1), in: &list, limit: 2)
-            #expect(outcome == .noted(duplicate: false))
+            #expect(outcome == .noted(duplicate: nil))
         }
         #expect(ranges.insert(SequenceNumber(30), SequenceNumber(31), in: &list, limit: 2) == .full)
         #expect(
             ranges.insert(SequenceNumber(21), SequenceNumber(25), in: &list, limit: 2)
-                == .noted(duplicate: false))
+                == .noted(duplicate: nil))
         #expect(
             ranges.insert(SequenceNumber(5), SequenceNumber(30), in: &list, limit: 2)
-                == .noted(duplicate: true))
+                == .noted(duplicate: SACKBlock(start: SequenceNumber(10), end: SequenceNumber(11))))
         #expect(Self.list(ranges, list) == [5..<30])
         #expect(ranges.freeCount == 2)
     }
