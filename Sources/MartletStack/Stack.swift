@@ -49,6 +49,7 @@ struct Stack: ~Copyable {
         while let packet = network.loopback.popFirst() { loopsBack(packet, at: now) }
         network.advance(to: now)
         tcp.advance(to: now)
+        network.hearOfFullSize(&tcp, at: now)
     }
 
     /// The next connection that has news, with all of its news; nil if none has.

@@ -181,13 +181,18 @@ extension Network {
     private mutating func tooBigArrives(
         _ quoted: QuotedPacket, mtu: Int, _ message: RawSpan, _ arrival: Arrival, _ tcp: inout TCP, _ udp: inout UDP
     ) {
-        guard quoted.protocol != .tcp || tcp.isInFlight(quoted),
+        guard
+            quoted.protocol != .tcp
+                || tcp.icmpError(.tooBig, of: quoted.tuple, quoted: quoted.sequence, at: arrival.now),
             let path = path(to: quoted.destination, from: quoted.source, at: arrival.now)
         else { return drop(.ignoredICMP) }
         let link = interfaces[Int(path.interface)].mtu(for: quoted.destination)
         _ = paths.receiveTooBig(
             for: quoted.destination, mtu: mtu, packetLength: quoted.length, linkMTU: link, at: arrival.now)
-        errorArrives(.tooLarge, about: quoted, message, &tcp, &udp)
+        guard quoted.protocol == .tcp else { return errorArrives(.tooLarge, about: quoted, message, &tcp, &udp) }
+        // Also if it is no news: another connection may have heard of it first.
+        tcp.pathMTUChanged(
+            to: paths.mtu(to: quoted.destination, linkMTU: link, at: arrival.now), of: quoted.tuple, at: arrival.now)
     }
 
     /// A packet of ours has not arrived, or was not understood.
@@ -195,7 +200,9 @@ extension Network {
         _ error: UDPError, about quoted: QuotedPacket, _ message: RawSpan, _ tcp: inout TCP, _ udp: inout UDP
     ) {
         switch quoted.protocol {
-        case .tcp: if !tcp.isInFlight(quoted) { drop(.ignoredICMP) }
+        case .tcp:
+            let kind: ICMPError = error == .refused ? .hard : .soft
+            if !tcp.icmpError(kind, of: quoted.tuple, quoted: quoted.sequence, at: tcp.now) { drop(.ignoredICMP) }
         case .udp:
             // The headers of ICMP are 8 bytes in both versions.
             udp.errorArrives(

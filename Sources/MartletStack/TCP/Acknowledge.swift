@@ -14,6 +14,8 @@ struct AckTally {
     var flightSize: UInt32 = 0
     /// The end of what RACK knew as sent last before this ACK: what lies below and is delivered only now was overtaken.
     var priorEnd = SequenceNumber(0)
+    /// Of the runs newly delivered, the longest: bytes sent together.
+    var longestRun: UInt32 = 0
     /// The timestamp that the ACK echoes; nil if none.
     var echo: UInt32?
     /// What was sent before the recovery point and once only is reported, or acknowledged; and so is what was sent again.
@@ -50,6 +52,7 @@ extension TCB {
             release(upTo: ack, &tally, &stack)
             duplicateAcks = 0
             probes = 0
+            flags.remove(.unreachable)
             // The count of timeouts in a row. How long to wait stays doubled until there is a sample (RFC 6298 §5.7).
             backoff = 0
         } else if isDuplicate {
@@ -62,6 +65,7 @@ extension TCB {
         checkSpurious(segment, tally, isProgress: isProgress, isDuplicate: isDuplicate, &stack)
         checkTailProbe(segment, tally, isRepetition: isRepetition, &stack)
         checkEcho(segment, tally, &stack)
+        reportArrival(tally.longestRun, &stack)
         let lostBefore = lostBytes
         detectLoss(isProgress: isProgress, &stack)
         let newlyLost = lostBytes > lostBefore ? lostBytes - lostBefore : 0
@@ -152,6 +156,7 @@ extension TCB {
 
     private mutating func deliver(_ record: SentRecord, _ count: UInt32, _ tally: inout AckTally, _ now: Instant) {
         tally.delivered &+= count
+        tally.longestRun = max(tally.longestRun, count)
         if let snapshot = record.snapshot { rate.delivered(snapshot, bytes: count, at: now) }
         let age = UInt32(clamping: (now.nanoseconds - record.sentAt.nanoseconds) / 1000)
         if record.flags.contains(.retransmitted) {

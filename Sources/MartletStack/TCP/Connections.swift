@@ -48,6 +48,8 @@ struct TCPCounters: BitwiseCopyable, Sendable {
     var oldTimestamps: UInt64 = 0
     var noBuffer: UInt64 = 0
     var noRecord: UInt64 = 0
+    /// ICMP errors that quote no segment in flight.
+    var strangeICMP: UInt64 = 0
     var tooManyRanges: UInt64 = 0
     var retransmits: UInt64 = 0
     var timeouts: UInt64 = 0
@@ -82,6 +84,8 @@ struct Connections: ~Copyable {
     var resets = ResetQueue()
     /// Those with events.
     var news: SlotQueue
+    /// Those whose full-size segments were lost, or have arrived.
+    var fullSize: SlotQueue
     var counters = TCPCounters()
     let limits: TCPLimits
 
@@ -96,6 +100,7 @@ struct Connections: ~Copyable {
         acks = SlotQueue(capacity: limits.connections)
         data = SlotQueue(capacity: limits.connections)
         news = SlotQueue(capacity: limits.connections)
+        fullSize = SlotQueue(capacity: limits.connections)
     }
 
     mutating func arm(_ timer: TCPTimer, of slot: UInt32, in nanoseconds: Int64) {

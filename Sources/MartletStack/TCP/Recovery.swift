@@ -173,6 +173,7 @@ extension TCB {
     /// The retransmission timer expired (RFC 6298 §5.4, RFC 8985 §6.3): all that is out and not reported is lost.
     mutating func timedOut(_ stack: inout Connections) {
         stack.counters.timeouts &+= 1
+        reportLoss(&stack)
         let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
         congestion.retransmissionTimeout(flightSize: flight, isRepeated: backoff > 0, at: stack.now)
         backoff = min(backoff + 1, 254)

@@ -196,9 +196,9 @@ extension TCB {
         }
         let overhead: UInt16 = flags.contains(.timestamps) ? 12 : 0
         // MUST-15: who offers none takes what every host can take.
-        let offered =
+        peerMSS =
             options.maximumSegmentSize == 0 ? (headerLength == 40 ? 536 : 1220) : max(options.maximumSegmentSize, 64)
-        mss = min(offered, stack.limits.mtu - headerLength) - overhead
+        mss = min(peerMSS, stack.limits.mtu - headerLength) - overhead
         // Not scaled in a SYN (RFC 7323 §2.2).
         snd.wnd = UInt32(segment.window)
         snd.wl1 = segment.sequence
@@ -356,7 +356,7 @@ extension TCB {
     /// The connection is over: everything it held goes back, except for bytes that the user has not read.
     mutating func end(_ error: TCPError?, _ stack: inout Connections) {
         state = .closed
-        self.error = self.error ?? error
+        self.error = self.error ?? (error == .timedOut && flags.contains(.unreachable) ? .unreachable : error)
         stack.cancelAll(of: slot)
         stack.rings.release(sendRing)
         sendRing = .none

@@ -92,6 +92,13 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     /// The window was reduced: the next new data carries CWR; and it has, and is not acknowledged.
     static var reductionOwed: TCBFlags { TCBFlags(rawValue: 1 << 22) }
     static var reductionTold: TCBFlags { TCBFlags(rawValue: 1 << 23) }
+    /// A full-size segment was lost, or the size has changed: the next that arrives is to be reported.
+    static var pathDoubted: TCBFlags { TCBFlags(rawValue: 1 << 24) }
+    /// To be reported to whoever searches the path's MTU.
+    static var fullSizeLost: TCBFlags { TCBFlags(rawValue: 1 << 25) }
+    static var fullSizeArrived: TCBFlags { TCBFlags(rawValue: 1 << 26) }
+    /// An ICMP error has said that the peer is not reached, and nothing was acknowledged since.
+    static var unreachable: TCBFlags { TCBFlags(rawValue: 1 << 27) }
 }
 
 /// How loss is being repaired (RFC 6582, 6675, 8985).
@@ -138,6 +145,8 @@ struct TCB: BitwiseCopyable {
     @usableFromInline var quickAcks: UInt8 = 0
     /// Payload of a full segment: what the peer takes less the options that each segment carries.
     @usableFromInline var mss: UInt16 = 536
+    /// What the peer takes, options included.
+    @usableFromInline var peerMSS: UInt16 = 536
     /// The largest payload that has come lately: what the peer's full segments are.
     @usableFromInline var peerSegment: UInt16 = 536
     /// The largest window field that has come, to be scaled: a small window is silly beside it (RFC 9293 §3.8.6.2.1).
@@ -222,6 +231,8 @@ public enum TCPError: UInt8, BitwiseCopyable, Sendable, Error {
     case timedOut
     /// The user aborted it.
     case aborted
+    /// Nothing was acknowledged for too long, and the network has said that the peer is not reached (EHOSTUNREACH).
+    case unreachable
 }
 
 /// A connection's counts, in Linux's terms (TCP_INFO).

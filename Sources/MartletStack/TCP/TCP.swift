@@ -134,10 +134,28 @@ struct TCP: ~Copyable {
         }
     }
 
-    /// Whether what an ICMP error quotes is a segment that is in flight (RFC 5927 §4): nobody else knows its number.
-    func isInFlight(_ quoted: QuotedPacket) -> Bool {
-        guard let slot = demultiplexer.find(quoted.tuple, in: table) else { return false }
-        return table[slot].snd.una <= quoted.sequence && quoted.sequence < table[slot].snd.nxt
+    // MARK: The path
+
+    /// An ICMP error quotes a segment of ours that begins at `quoted`. Returns whether it is to be believed.
+    mutating func icmpError(_ error: ICMPError, of tuple: FourTuple, quoted: SequenceNumber, at now: Instant) -> Bool {
+        guard let slot = demultiplexer.find(tuple, in: table) else { return false }
+        connections.now = now
+        return table[slot].icmpError(error, quoted: quoted, &connections)
+    }
+
+    /// The path of a connection takes packets of `bytes` from now on.
+    mutating func pathMTUChanged(to bytes: Int, of tuple: FourTuple, at now: Instant) {
+        guard let slot = demultiplexer.find(tuple, in: table) else { return }
+        connections.now = now
+        table[slot].pathMTUChanged(to: bytes, &connections)
+    }
+
+    /// What full-size segments have met, and of which connection; nil if there is no more to report.
+    mutating func nextFullSizeReport() -> (FourTuple, FullSizeReport)? {
+        while let slot = connections.fullSize.popFirst() {
+            if let report = table[slot].takeFullSizeReport() { return (table[slot].tuple, report) }
+        }
+        return nil
     }
 
     // MARK: Time
