@@ -37,7 +37,8 @@ extension Stack {
             guard !arrival.isGroupPacket else { return network.dropped(.notForUs) }
             tcp.segmentArrives(
                 payload, from: .v4(source), to: .v4(destination),
-                isCongestionExperienced: arrival.isCongestionExperienced, at: arrival.now)
+                isCongestionExperienced: arrival.isCongestionExperienced, isVerified: arrival.isVerified,
+                segmentSize: arrival.segmentSize, at: arrival.now)
         case .udp:
             if network.isForDHCP(header, bytes, arrival) {
                 network.leaseArrives(payload, from: source, to: destination, arrival)
@@ -91,7 +92,8 @@ extension Stack {
             guard !arrival.isGroupPacket else { return network.dropped(.notForUs) }
             tcp.segmentArrives(
                 payload, from: .v6(source), to: .v6(destination),
-                isCongestionExperienced: arrival.isCongestionExperienced, at: arrival.now)
+                isCongestionExperienced: arrival.isCongestionExperienced, isVerified: arrival.isVerified,
+                segmentSize: arrival.segmentSize, at: arrival.now)
         case .udp:
             if datagramArrives(payload, from: .v6(source), to: .v6(destination), arrival) {
                 network.sendError(

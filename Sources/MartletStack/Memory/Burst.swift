@@ -55,6 +55,10 @@ public struct Burst: ~Copyable {
         return frame
     }
 
+    /// Bytes that a frame of the burst's pool has room for, behind its headroom.
+    @inlinable
+    var frameRoom: Int { pool.frameCapacity &- pool.frameHeadroom }
+
     /// An empty frame of the burst's pool; `nil` if all are taken.
     @inlinable
     public func takeFrame() -> Frame? {

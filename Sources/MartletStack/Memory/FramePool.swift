@@ -103,6 +103,7 @@ public struct FramePool: ~Copyable {
         @inlinable var freeCount: Int { unsafe header.pointee.freeCount }
         @inlinable var count: Int { unsafe header.pointee.count }
         @inlinable var frameCapacity: Int { unsafe header.pointee.capacity }
+        @inlinable var frameHeadroom: Int { unsafe Int(header.pointee.headroom) }
 
         @inlinable
         func take() -> FrameDescriptor? {

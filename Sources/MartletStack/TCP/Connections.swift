@@ -32,6 +32,9 @@ struct TCPLimits: BitwiseCopyable, Sendable {
     var ecn = ECNUse.whenAsked
     /// Whether algorithms that set no rate are paced too, by their window and round trip.
     var pacesAll = false
+    /// Whether the link completes the checksums of what goes; and if it does, into how many segments it cuts a frame, 16 at most.
+    var checksumPartial = false
+    var segmentsPerFrame: UInt8 = 1
 }
 
 struct TCPCounters: BitwiseCopyable, Sendable {

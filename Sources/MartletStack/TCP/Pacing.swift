@@ -53,6 +53,12 @@ extension TCB {
         return Pacing.rate(cwnd: congestion.cwnd, ssthresh: congestion.ssthresh, srtt: rtt.srtt)
     }
 
+    /// Bytes that may leave at once; nil for any number.
+    func bytesAtOnce(_ stack: borrowing Connections) -> Int? {
+        let rate = departureRate(stack)
+        return rate == 0 ? nil : Int(rate / (1_000_000_000 / UInt64(Self.burst)))
+    }
+
     /// Whether data may leave now. If not, a timer brings the connection back.
     mutating func mayDepart(_ stack: inout Connections) -> Bool {
         guard !pacing.mayDepart(at: stack.now) else { return true }

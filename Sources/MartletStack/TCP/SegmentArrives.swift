@@ -277,7 +277,8 @@ extension TCB {
             stack.counters.noBuffer &+= 1
             return owe(.ack, &stack)
         }
-        peerSegment = max(min(UInt16(clamping: segment.payloadLength), 9000), peerSegment)
+        let size = segment.segmentSize > 0 ? segment.segmentSize : UInt16(clamping: segment.payloadLength)
+        peerSegment = max(min(size, 9000), peerSegment)
         let end = start + bytes.byteCount
         if start == rcv.nxt {
             stack.rings.write(bytes, to: receiveRing, at: start.bits)
@@ -310,7 +311,9 @@ extension TCB {
 
     /// A second full segment is acknowledged at once, and so is whatever fills or leaves a hole (RFC 5681 §4.2, MUST-58, MUST-59).
     private mutating func acknowledgeLater(_ count: Int, isUrgent: Bool, _ stack: inout Connections) {
-        if count >= Int(peerSegment) { unacknowledgedSegments &+= 1 }
+        // Of a frame that a link has merged, each segment counts.
+        let size = Int(peerSegment)
+        if count >= size { unacknowledgedSegments &+= count < 2 * size ? 1 : 2 }
         if isUrgent || quickAcks > 0 || unacknowledgedSegments >= 2 {
             if quickAcks > 0 { quickAcks -= 1 }
             owe(.ack, &stack)

@@ -1,7 +1,8 @@
 // The headers of a segment that goes, put before a payload that is in its frame already.
 
 enum SegmentOut {
-    /// Prepends the TCP and IP headers, and fills in both checksums.
+    /// Prepends the TCP and IP headers, and fills in both checksums. If the link is to complete that of TCP, its field holds the
+    /// sum of the pseudo-header.
     ///
     /// - Precondition: the frame has 100 bytes of headroom.
     static func prepend(
@@ -12,6 +13,7 @@ enum SegmentOut {
         header.headerLength = UInt8(truncatingIfNeeded: 20 + optionsLength)
         frame.prepend(Int(header.headerLength))
         let length = frame.length
+        let isPartial = frame.offload.contains(.checksumPartial)
         var bytes = frame.mutableBytes
         header.write(to: &bytes)
         if optionsLength > 0 {
@@ -19,8 +21,12 @@ enum SegmentOut {
             options.write(to: &space)
         }
         var checksum = pseudoHeader(tuple, length)
-        checksum.add(bytes.bytes)
-        bytes.store(checksum.value, at: 16)
+        if isPartial {
+            bytes.store(~checksum.value, at: 16)
+        } else {
+            checksum.add(bytes.bytes)
+            bytes.store(checksum.value, at: 16)
+        }
         IPOut.prepend(from: tuple.localAddress, to: tuple.remoteAddress, protocol: .tcp, ecn: ecn, &frame)
     }
 

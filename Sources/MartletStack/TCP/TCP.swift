@@ -47,10 +47,11 @@ struct TCP: ~Copyable {
 
     // MARK: In
 
-    /// A packet for one of our addresses, from its TCP header on; and what its IP header said of congestion.
+    /// A packet for one of our addresses, from its TCP header on; what its IP header said of congestion, and whether the link has verified its
+    /// checksum, or merged it from segments of `segmentSize`.
     mutating func segmentArrives(
         _ packet: RawSpan, from source: IPAddress, to destination: IPAddress, isCongestionExperienced: Bool = false,
-        at now: Instant
+        isVerified: Bool = false, segmentSize: Int = 0, at now: Instant
     ) {
         connections.now = now
         guard let header = TCPHeader(parsing: packet), var segment = Segment(header, packet) else {
@@ -59,14 +60,17 @@ struct TCP: ~Copyable {
         }
         connections.counters.segmentsIn &+= 1
         segment.isCongestionExperienced = isCongestionExperienced
+        segment.segmentSize = UInt16(clamping: segmentSize)
         let tuple = FourTuple(
             localAddress: destination, localPort: header.destinationPort, remoteAddress: source,
             remotePort: header.sourcePort)
-        var checksum = SegmentOut.pseudoHeader(tuple, packet.byteCount)
-        checksum.add(packet)
-        guard checksum.value == 0 else {
-            connections.counters.badChecksum &+= 1
-            return
+        if !isVerified {
+            var checksum = SegmentOut.pseudoHeader(tuple, packet.byteCount)
+            checksum.add(packet)
+            guard checksum.value == 0 else {
+                connections.counters.badChecksum &+= 1
+                return
+            }
         }
         guard let slot = demultiplexer.find(tuple, in: table) else { return strangerArrives(segment, tuple) }
         let before = table[slot].state

@@ -40,7 +40,7 @@ extension TCB {
             owed.insert(.data)
             return false
         }
-        while let count = nextNewCount() {
+        while let count = nextNewCount(burst.frameRoom, stack) {
             guard mayDepart(&stack) else { return true }
             guard !burst.isFull else {
                 owed.insert(.data)
@@ -86,7 +86,7 @@ extension TCB {
     }
 
     /// Bytes of the next new segment; 0 is a FIN alone, and nil means that nothing may go.
-    private mutating func nextNewCount() -> Int? {
+    private mutating func nextNewCount(_ frameRoom: Int, _ stack: borrowing Connections) -> Int? {
         let waiting = snd.end - snd.nxt
         let wantsFIN = flags.contains(.finWanted) && !flags.contains(.finSent)
         guard waiting > 0 || (wantsFIN && waiting == 0) else {
@@ -107,12 +107,22 @@ extension TCB {
         }
         // A partial segment goes only if it is all there is, or the window is so small (silly windows, §3.8.6.2.1).
         guard count > 0 else { return nil }
-        if count == Int(mss) { return count }
+        if count == Int(mss) { return inOneFrame(min(waiting, usable, allowed), frameRoom, stack) }
         let isAll = count == waiting
         if isAll, wantsFIN || flags.contains(.noDelay) || snd.nxt == snd.una { return count }
         if isAll, recordHead == SentRecords.none { return count }
         if !isAll, allowed < Int(mss), allowed < usable { return nil }
         return count * 2 >= Int(greatestWindow) << Int(sendShift) && !isAll ? count : nil
+    }
+
+    /// Of the bytes that may go, so many full segments as the link cuts one frame into, and no more than leave at once.
+    private func inOneFrame(_ available: Int, _ frameRoom: Int, _ stack: borrowing Connections) -> Int {
+        let size = Int(mss)
+        // CWR is for one segment (RFC 3168 §6.1.2), and a link would put it on each.
+        guard stack.limits.checksumPartial, available >= 2 * size, !flags.contains(.reductionOwed) else { return size }
+        var most = min(available / size, Int(min(stack.limits.segmentsPerFrame, 16)), min(frameRoom, 65_000) / size)
+        if let atOnce = bytesAtOnce(stack) { most = min(most, atOnce / size) }
+        return max(most, 1) * size
     }
 
     /// Sends what is lost, the oldest first. Returns false if the burst is full.
@@ -310,6 +320,7 @@ extension TCB {
         if isAcknowledged { owed.remove(.ack) }
         unacknowledgedSegments = 0
         stack.cancel(.delayedAck, of: slot)
+        if count > Int(mss) { frame.segmentSize = Int(mss) }
         finishSegment(header, options, ecn, &frame, &stack)
         burst.append(frame)
         return true
@@ -358,8 +369,10 @@ extension TCB {
     private mutating func finishSegment(
         _ header: TCPHeader, _ options: TCPOptions, _ ecn: ECN, _ frame: inout Frame, _ stack: inout Connections
     ) {
+        let segments = frame.segmentSize == 0 ? 1 : frame.length / frame.segmentSize
+        if stack.limits.checksumPartial { frame.offload.insert(.checksumPartial) }
         SegmentOut.prepend(header, options, tuple, ecn: ecn, &frame)
-        statistics.segmentsOut &+= 1
-        stack.counters.segmentsOut &+= 1
+        statistics.segmentsOut &+= UInt32(truncatingIfNeeded: segments)
+        stack.counters.segmentsOut &+= UInt64(segments)
     }
 }

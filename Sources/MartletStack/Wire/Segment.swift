@@ -21,6 +21,8 @@ struct Segment: BitwiseCopyable, Sendable {
     @usableFromInline var payloadLength: Int32
     /// Whether the IP header said that a router on the way is congested (CE, RFC 3168).
     @usableFromInline var isCongestionExperienced = false
+    /// Payload bytes of each of the segments that a link has merged into this one; 0 if it is one.
+    @usableFromInline var segmentSize: UInt16 = 0
     @usableFromInline var options: TCPOptions
 
     @inlinable

@@ -26,26 +26,31 @@ struct Hosts: ~Copyable {
     var network: VirtualNetwork
     private(set) var now = Instant.zero
     private(set) var delivered = 0
+    /// Bytes of the longest packet that a stack has left to its link.
+    private(set) var largestFrame = 0
     var recording = Recording()
     /// Looks at each packet that a host sends, and may drop it by returning false.
     var filter: ((Int, [UInt8]) -> Bool)?
     private var hosts: [Host] = []
     /// Behind the stacks, which may hold frames of it: fields go in their order.
-    let pool = FramePool(count: 512)
+    let pool: FramePool
     /// By the network's clock.
     private var deadlines: [Int64] = []
     /// The nodes at both ends of a bottleneck, if there is one, and how many of the hosts are before it.
     private var bottleneck: (left: Int, right: Int, leftHosts: Int)?
 
     /// So many hosts, as yet without links.
-    private init(limits: [TCPLimits], seed: UInt64) {
+    private init(limits: [TCPLimits], seed: UInt64, frameCapacity: Int = 2048) {
         self.seed = seed
+        pool = FramePool(count: 512, capacity: frameCapacity)
         network = VirtualNetwork(seed: seed)
         for (number, limits) in limits.enumerated() {
             let secret = SipHash.Key(low: seed, high: UInt64(number + 1))
             let address = InterfaceAddress(Self.address(number), prefixLength: 16)
+            var interface = InterfaceConfiguration(.ip, addresses: [address])
+            (interface.completesChecksums, interface.cutsSegments) = (true, true)
             let stack = Stack(
-                [InterfaceConfiguration(.ip, addresses: [address])], limits: StackLimits(tcp: limits), pool: pool,
+                [interface], limits: StackLimits(tcp: limits), pool: pool,
                 secret: secret, now: .zero)
             hosts.append(Host(stack))
             deadlines.append(.max)
@@ -54,8 +59,11 @@ struct Hosts: ~Copyable {
     }
 
     /// Two hosts, 0 and 1, with a link each way: `there` from 0 to 1.
-    init(_ there: LinkConditions, back: LinkConditions? = nil, limits: TCPLimits = TCPLimits(), seed: UInt64) {
-        self.init(limits: [limits, limits], seed: seed)
+    init(
+        _ there: LinkConditions, back: LinkConditions? = nil, limits: TCPLimits = TCPLimits(), seed: UInt64,
+        frameCapacity: Int = 2048
+    ) {
+        self.init(limits: [limits, limits], seed: seed, frameCapacity: frameCapacity)
         network.addLink(from: 0, to: 1, framing: .ip, conditions: there)
         network.addLink(from: 1, to: 0, framing: .ip, conditions: back ?? there)
     }
@@ -111,7 +119,14 @@ struct Hosts: ~Copyable {
                 isPaid = hosts[number].stack.egress(into: &burst, at: clock)
                 turns += 1
                 precondition(turns < 10_000, "egress never ends")
-                while let frame = burst.popFirst() { send(frame.bytes.array, from: number) }
+                while let frame = burst.popFirst() {
+                    let packet = frame.bytes.array
+                    largestFrame = max(largestFrame, packet.count)
+                    let isPartial = frame.offload.contains(.checksumPartial)
+                    for packet in WireOffload.packets(packet, segmentSize: frame.segmentSize, isPartial: isPartial) {
+                        send(packet, from: number)
+                    }
+                }
             }
             hosts[number].isTouched = false
             let deadline = hosts[number].stack.nextDeadline

@@ -48,10 +48,16 @@ struct Pair: ~Copyable {
     static let clientAddress = Hosts.address(0)
     static let serverAddress = Hosts.address(1)
 
-    init(_ conditions: WireConditions = WireConditions(), limits: TCPLimits = TCPLimits(), seed: UInt64 = 1) {
+    init(
+        _ conditions: WireConditions = WireConditions(), limits: TCPLimits = TCPLimits(), seed: UInt64 = 1,
+        frameCapacity: Int = 2048
+    ) {
         self.conditions = conditions
-        hosts = Hosts(conditions.link, limits: limits, seed: seed)
+        hosts = Hosts(conditions.link, limits: limits, seed: seed, frameCapacity: frameCapacity)
     }
+
+    /// Bytes of the longest packet that a stack has left to its link.
+    var largestFrame: Int { hosts.largestFrame }
 
     var client: Stack {
         _read { yield hosts[0] }
