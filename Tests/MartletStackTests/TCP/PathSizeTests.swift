@@ -93,7 +93,10 @@ import Testing
         let client = try #require(opened)
         if !isEstablished { pair.filter = { _, _ in false } }
         pair.flush()
-        if isEstablished { while pair.step(until: pair.now + .seconds(1)) {} }
+        if isEstablished {
+            let limit = pair.now + .seconds(1)
+            while pair.step(until: limit) {}
+        }
         let numbers = pair.client.tcp.numbers(of: client)
         let (tuple, next) = try #require(numbers)
         return (client, tuple, next)
@@ -138,7 +141,8 @@ import Testing
             let isBelieved = pair.client.tcp.icmpError(.soft, of: tuple, quoted: next, at: pair.now)
             #expect(isBelieved)
         }
-        while pair.step(until: pair.now + .seconds(600)) {}
+        let limit = pair.now + .seconds(600)
+        while pair.step(until: limit) {}
         #expect(pair.client.error(of: client) == (isTold ? .unreachable : .timedOut))
     }
 
@@ -151,10 +155,12 @@ import Testing
         _ = pair.client.send(client, [1, 2, 3])
         pair.flush()
         _ = pair.client.tcp.icmpError(.soft, of: tuple, quoted: next, at: pair.now)
-        while pair.step(until: pair.now + .seconds(1)) {}
+        let limit = pair.now + .seconds(1)
+        while pair.step(until: limit) {}
         pair.filter = { _, _ in false }
         _ = pair.client.send(client, [4])
-        while pair.step(until: pair.now + .seconds(600)) {}
+        let limit = pair.now + .seconds(600)
+        while pair.step(until: limit) {}
         #expect(pair.client.error(of: client) == .timedOut)
     }
 }
