@@ -155,11 +155,11 @@ import Testing
         _ = pair.client.send(client, [1, 2, 3])
         pair.flush()
         _ = pair.client.tcp.icmpError(.soft, of: tuple, quoted: next, at: pair.now)
-        let limit = pair.now + .seconds(1)
+        var limit = pair.now + .seconds(1)
         while pair.step(until: limit) {}
         pair.filter = { _, _ in false }
         _ = pair.client.send(client, [4])
-        let limit = pair.now + .seconds(600)
+        limit = pair.now + .seconds(600)
         while pair.step(until: limit) {}
         #expect(pair.client.error(of: client) == .timedOut)
     }
