@@ -214,6 +214,7 @@ extension TCB {
         snd.wl1 = segment.sequence
         snd.wl2 = segment.acknowledgment
         quickAcks = 16
+        rack.end = initialSend + 1
         // The handshake is the first round trip (RFC 6298 §2), unless its SYN went twice.
         if backoff == 0, !flags.contains(.timestamps) {
             let age = UInt32(clamping: (stack.now.nanoseconds - rack.sentAt.nanoseconds) / 1000)
