@@ -30,8 +30,9 @@ struct RingMemory: ~Copyable {
     @usableFromInline let arena: UnsafeMutableRawPointer
     @usableFromInline let blocks: UnsafeMutablePointer<Block>
     @usableFromInline let blockCount: Int
-    /// For each order, the first free run; `.max` if there is none.
-    @usableFromInline var free = InlineArray<32, UInt32>(repeating: .max)
+    /// For each order, the first free run; `.max` if there is none. Not inline: what is copied to find a ring's address
+    /// stays small.
+    @usableFromInline var free = PlainTable<UInt32>(repeating: .max, count: 32)
     /// The orders that have a free run.
     @usableFromInline var orders: UInt32 = 0
 

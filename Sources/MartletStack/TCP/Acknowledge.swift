@@ -24,6 +24,8 @@ struct AckTally {
     var retransmissionAcknowledged = false
     /// The end of what the peer reports to have twice; nil if it does not.
     var duplicateEnd: SequenceNumber?
+    /// Of the segments delivered, the one that was sent last.
+    var newest: RateSnapshot?
 }
 
 extension TCB {
@@ -85,6 +87,7 @@ extension TCB {
     }
 
     /// RFC 5681 §2, the definition of a duplicate ACK, but that something is outstanding.
+    @inline(__always)
     private func isRepetition(_ segment: Segment) -> Bool {
         segment.acknowledgment == snd.una && segment.payloadLength == 0
             && !segment.flags.contains(.fin) && UInt32(segment.window) << UInt32(sendShift) == snd.wnd
@@ -157,7 +160,7 @@ extension TCB {
     private mutating func deliver(_ record: SentRecord, _ count: UInt32, _ tally: inout AckTally, _ now: Instant) {
         tally.delivered &+= count
         tally.longestRun = max(tally.longestRun, count)
-        if let snapshot = record.snapshot { rate.delivered(snapshot, bytes: count, at: now) }
+        if let snapshot = record.snapshot { rate.delivered(snapshot, bytes: count, at: now, newest: &tally.newest) }
         let age = UInt32(clamping: (now.nanoseconds - record.sentAt.nanoseconds) / 1000)
         if record.flags.contains(.retransmitted) {
             tally.resentAt = max(tally.resentAt ?? record.sentAt, record.sentAt)

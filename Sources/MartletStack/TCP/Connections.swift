@@ -1,7 +1,9 @@
 // What the connections of a stack share: time, timers, buffers, records, and the queues of those who owe or have news.
 
-/// The timers of a connection, by number in the wheel: slot × 4 + kind.
+/// The timers of a connection, by number in the wheel: slot × count + kind.
 enum TCPTimer: Int32, BitwiseCopyable {
+    static var count: Int32 { 3 }
+
     /// Retransmission, tail-loss probe, reordering or zero-window probe: one at a time.
     case retransmit = 0
     case delayedAck = 1
@@ -95,7 +97,7 @@ struct Connections: ~Copyable {
     init(limits: TCPLimits, now: Instant) {
         self.limits = limits
         self.now = now
-        timers = TimerWheel(capacity: limits.connections * 4, now: now)
+        timers = TimerWheel(capacity: limits.connections * Int(TCPTimer.count), now: now)
         rings = RingMemory(byteCount: limits.ringMemory)
         records = SentRecords(capacity: limits.sentRecords)
         ranges = Ranges(capacity: limits.ranges)
@@ -107,14 +109,28 @@ struct Connections: ~Copyable {
     }
 
     mutating func arm(_ timer: TCPTimer, of slot: UInt32, in nanoseconds: Int64) {
-        timers.arm(Int32(slot) * 4 + timer.rawValue, at: now.advanced(byNanoseconds: nanoseconds))
+        timers.arm(number(timer, slot), at: now.advanced(byNanoseconds: nanoseconds))
     }
 
-    mutating func cancel(_ timer: TCPTimer, of slot: UInt32) { timers.cancel(Int32(slot) * 4 + timer.rawValue) }
+    mutating func cancel(_ timer: TCPTimer, of slot: UInt32) { timers.cancel(number(timer, slot)) }
+
+    @inline(__always)
+    func isArmed(_ timer: TCPTimer, of slot: UInt32) -> Bool { timers.isArmed(number(timer, slot)) }
 
     mutating func cancelAll(of slot: UInt32) {
-        for timer in 0..<4 as Range<Int32> { timers.cancel(Int32(slot) * 4 + timer) }
+        for kind in 0..<TCPTimer.count { timers.cancel(Int32(slot) * TCPTimer.count + kind) }
     }
+
+    /// The next connection whose timer has expired, and which one.
+    mutating func popExpired() -> (UInt32, TCPTimer)? {
+        guard let number = timers.popExpired() else { return nil }
+        let (slot, kind) = number.quotientAndRemainder(dividingBy: TCPTimer.count)
+        // Only the kinds that there are have ever been armed.
+        return TCPTimer(rawValue: kind).map { (UInt32(slot), $0) }
+    }
+
+    @inline(__always)
+    private func number(_ timer: TCPTimer, _ slot: UInt32) -> Int32 { Int32(slot) * TCPTimer.count + timer.rawValue }
 }
 
 // MARK: - What a connection owes, and tells
@@ -133,6 +149,7 @@ extension TCB {
     }
 
     /// Bytes of the sequence space in flight that the network still holds, as far as is known (RFC 6675's pipe).
+    @inline(__always)
     var pipe: UInt32 {
         let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
         let gone = sackedBytes &+ lostBytes
@@ -140,11 +157,13 @@ extension TCB {
     }
 
     /// The clock of the timestamps: milliseconds and the connection's offset (RFC 7323 §5.4).
+    @inline(__always)
     func timestamp(at now: Instant) -> UInt32 {
         UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000) &+ timestampOffset
     }
 
     /// RTT that a timestamp echo means, in microseconds; at least half a tick of its clock.
+    @inline(__always)
     func sample(echo: UInt32, at now: Instant) -> UInt32 {
         let ticks = timestamp(at: now) &- echo
         return ticks < 1 << 20 ? max(ticks * 1000, 500) : 0

@@ -21,8 +21,12 @@ struct Demultiplexer: ~Copyable {
         hash = ConnectionHash(secret: secret)
     }
 
+    /// The hash of a connection's ends, which the connection keeps.
+    @inline(__always)
+    func hash(of tuple: FourTuple) -> UInt32 { UInt32(truncatingIfNeeded: hash.tableHash(tuple)) }
+
     func find(_ tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
-        let hash = UInt32(truncatingIfNeeded: self.hash.tableHash(tuple))
+        let hash = hash(of: tuple)
         var place = Int(hash) & mask
         while entries[place].slot != .max {
             if entries[place].hash == hash, table[entries[place].slot].tuple == tuple { return entries[place].slot }
@@ -31,17 +35,15 @@ struct Demultiplexer: ~Copyable {
         return nil
     }
 
-    /// - Precondition: the tuple is not in, and there are fewer than `capacity`.
-    mutating func insert(_ tuple: FourTuple, _ slot: UInt32) {
-        let hash = UInt32(truncatingIfNeeded: self.hash.tableHash(tuple))
+    /// - Precondition: the connection with this hash is not in, and there are fewer than `capacity`.
+    mutating func insert(_ hash: UInt32, _ slot: UInt32) {
         var place = Int(hash) & mask
         while entries[place].slot != .max { place = (place + 1) & mask }
         entries[place] = Entry(hash: hash, slot: slot)
     }
 
     /// Takes a connection out, and closes the gap (Knuth, TAOCP 3, §6.4, algorithm R).
-    mutating func remove(_ tuple: FourTuple, _ slot: UInt32) {
-        let hash = UInt32(truncatingIfNeeded: self.hash.tableHash(tuple))
+    mutating func remove(_ hash: UInt32, _ slot: UInt32) {
         var place = Int(hash) & mask
         while entries[place].slot != slot {
             guard entries[place].slot != .max else { return }

@@ -4,23 +4,6 @@
 // All are F(connection, secret), with SipHash as F. One secret serves them all, because each use hashes its own name,
 // too. Must not know where the secret comes from: a core reads 128 random bits when it starts.
 
-/// The two ends of a connection, as this host sees them.
-struct FourTuple: BitwiseCopyable, Hashable, Sendable {
-    var localAddress: IPAddress
-    var localPort: UInt16
-    var remoteAddress: IPAddress
-    var remotePort: UInt16
-
-    /// Whether the remote address can be that of one host: it is no group, not everybody, and not nobody. What the interface
-    /// calls broadcast is for the IP layer to know.
-    var isRemoteOneHost: Bool {
-        switch remoteAddress {
-        case .v4(let address): !address.isMulticast && address != .any && address != .broadcast
-        case .v6(let address): !address.isMulticast && address != .any
-        }
-    }
-}
-
 /// The keyed hashes of a stack.
 struct ConnectionHash: BitwiseCopyable, Sendable {
     private let secret: SipHash.Key
@@ -54,9 +37,9 @@ struct ConnectionHash: BitwiseCopyable, Sendable {
     ///
     /// SipHash-1-3: nobody sees its value, it has only to keep strangers from choosing connections that collide, and
     /// it is taken for every segment.
+    @inline(__always)
     func tableHash(_ tuple: FourTuple) -> UInt64 {
-        var state = SipHash(key: secret, rounds: .few)
-        return Self.absorb(tuple, .table, ports: true, into: &state)
+        Self.hash(tuple, .table, ports: true, SipHash(key: secret, rounds: .few))
     }
 
     /// F of RFC 6056: where the search for a local port starts. Neither depends on the local port, which is to be found.
@@ -66,28 +49,25 @@ struct ConnectionHash: BitwiseCopyable, Sendable {
     func portCounter(_ tuple: FourTuple) -> UInt64 { hash(tuple, .portCounter, localPort: false) }
 
     private func hash(_ tuple: FourTuple, _ purpose: Purpose, localPort: Bool = true) -> UInt64 {
-        var state = SipHash(key: secret, rounds: .many)
-        return Self.absorb(tuple, purpose, ports: localPort, into: &state)
+        Self.hash(tuple, purpose, ports: localPort, SipHash(key: secret, rounds: .many))
     }
 
-    /// The number of bytes, which SipHash hashes last, keeps addresses of the two versions apart.
-    private static func absorb(_ tuple: FourTuple, _ purpose: Purpose, ports localPort: Bool, into state: inout SipHash)
+    /// Two IPv4 addresses are one word. The number of bytes, which SipHash hashes last, keeps the two versions apart.
+    @inline(__always)
+    private static func hash(_ tuple: FourTuple, _ purpose: Purpose, ports localPort: Bool, _ start: SipHash)
         -> UInt64
     {
-        let count = absorb(tuple.localAddress, into: &state) + absorb(tuple.remoteAddress, into: &state)
+        var state = start
         let ports = UInt64(localPort ? tuple.localPort : 0) << 16 | UInt64(tuple.remotePort)
-        return state.finish(ports << 8 | UInt64(purpose.rawValue), byteCount: count + 5)
-    }
-
-    private static func absorb(_ address: IPAddress, into state: inout SipHash) -> Int {
-        switch address {
-        case .v4(let address):
-            state.absorb(UInt64(address.bits))
-            return 8
-        case .v6(let address):
-            state.absorb(address.high)
-            state.absorb(address.low)
-            return 16
+        let last = ports << 8 | UInt64(purpose.rawValue)
+        if tuple.isIPv4 {
+            state.absorb(tuple.local.low << 32 | tuple.remote.low & 0xFFFF_FFFF)
+            return state.finish(last, byteCount: 8 + 5)
         }
+        state.absorb(tuple.local.high)
+        state.absorb(tuple.local.low)
+        state.absorb(tuple.remote.high)
+        state.absorb(tuple.remote.low)
+        return state.finish(last, byteCount: 32 + 5)
     }
 }

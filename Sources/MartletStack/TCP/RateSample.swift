@@ -42,28 +42,24 @@ struct RateSample: BitwiseCopyable, Sendable {
 
 /// The estimator of a connection.
 ///
-/// With each ACK: ``delivered(_:bytes:at:)`` for every segment that it newly acknowledges or SACKs, then
-/// ``sample(minRTT:)`` once.
+/// With each ACK: ``delivered(_:bytes:at:newest:)`` for every segment that it newly acknowledges or SACKs, then
+/// ``sample(of:minRTT:)`` once with the newest of them. Counts of bytes are modulo 2³², of which less than half is ever
+/// in flight.
 struct DeliveryRate: BitwiseCopyable, Sendable {
     /// More is no estimate but a clock that stood still: half a terabit a second.
     static var maximum: UInt64 { 1 << 36 }
 
     /// Bytes delivered since the connection began.
-    private(set) var delivered: UInt64 = 0
+    private(set) var delivered: UInt32 = 0
     private var deliveredTime: RateSnapshot.Ticks
     private var firstSentTime: RateSnapshot.Ticks
     /// The value of `delivered` at which what was sent while application-limited will have been delivered; 0 for never.
-    private var appLimitedUntil: UInt64 = 0
-    private var nextRoundDelivered: UInt64 = 0
-    /// The newest segment of the present ACK.
-    private var newest: RateSnapshot
-    private var hasNewest = false
+    private var appLimitedUntil: UInt32 = 0
+    private var nextRoundDelivered: UInt32 = 0
 
     init(now: Instant) {
         deliveredTime = RateSnapshot.Ticks(now)
         firstSentTime = deliveredTime
-        newest = RateSnapshot(
-            sentTime: deliveredTime, firstSentTime: deliveredTime, deliveredTime: deliveredTime, deliveredAndLimit: 0)
     }
 
     /// A segment is sent, for the first time or again; `pipe` is what is in flight without it.
@@ -76,41 +72,38 @@ struct DeliveryRate: BitwiseCopyable, Sendable {
         let limit: UInt32 = appLimitedUntil > 0 ? 1 : 0
         return RateSnapshot(
             sentTime: RateSnapshot.Ticks(now), firstSentTime: firstSentTime, deliveredTime: deliveredTime,
-            deliveredAndLimit: UInt32(truncatingIfNeeded: delivered) << 1 | limit)
+            deliveredAndLimit: delivered << 1 | limit)
     }
 
     /// The application gave less than could be sent, or a probe keeps the window small: what is in flight now, and what
     /// follows until it is delivered, shows less than the path could do.
     mutating func becameAppLimited(pipe: UInt32) {
-        appLimitedUntil = max(delivered + UInt64(pipe), 1)
+        appLimitedUntil = max(delivered &+ pipe, 1)
     }
 
-    /// A segment arrived, as a cumulative ACK or a SACK told for the first time.
-    mutating func delivered(_ record: RateSnapshot, bytes: UInt32, at now: Instant) {
-        delivered += UInt64(bytes)
+    /// A segment arrived, as a cumulative ACK or a SACK told for the first time. `newest` is that of this ACK so far.
+    mutating func delivered(_ record: RateSnapshot, bytes: UInt32, at now: Instant, newest: inout RateSnapshot?) {
+        delivered &+= bytes
         deliveredTime = RateSnapshot.Ticks(now)
         // The segment sent last makes the sample; of those sent with as much delivered, the one sent later.
-        if hasNewest {
-            let before = priorDelivered(newest)
-            let after = priorDelivered(record)
-            if after < before { return }
+        if let newest {
+            let before = deliveredSince(newest)
+            let after = deliveredSince(record)
+            if after > before { return }
             if after == before && Int32(bitPattern: record.sentTime.count &- newest.sentTime.count) < 0 { return }
         }
         newest = record
-        hasNewest = true
         firstSentTime = record.sentTime
     }
 
     /// The sample of the ACK whose segments have been told; `minRTT` is in microseconds, `UInt32.max` if unknown.
-    mutating func sample(minRTT: UInt32) -> RateSample {
+    mutating func sample(of newest: RateSnapshot?, minRTT: UInt32) -> RateSample {
         var sample = RateSample()
-        if appLimitedUntil > 0 && delivered > appLimitedUntil { appLimitedUntil = 0 }
-        guard hasNewest else { return sample }
-        hasNewest = false
-        let prior = priorDelivered(newest)
+        if appLimitedUntil > 0 && Int32(bitPattern: delivered &- appLimitedUntil) > 0 { appLimitedUntil = 0 }
+        guard let newest else { return sample }
         sample.isAppLimited = newest.deliveredAndLimit & 1 == 1
-        sample.delivered = UInt32(clamping: delivered - prior)
-        if prior >= nextRoundDelivered {
+        sample.delivered = deliveredSince(newest)
+        if Int32(bitPattern: delivered &- sample.delivered &- nextRoundDelivered) >= 0 {
             nextRoundDelivered = delivered
             sample.isRoundStart = true
         }
@@ -127,9 +120,8 @@ struct DeliveryRate: BitwiseCopyable, Sendable {
         UInt64(bytes) * 1_000_000_000 / nanoseconds
     }
 
-    /// P.delivered in full: the only number up to `delivered`, and not 2³¹ before, that has these bits.
-    private func priorDelivered(_ record: RateSnapshot) -> UInt64 {
-        let back = (UInt32(truncatingIfNeeded: delivered) << 1 &- (record.deliveredAndLimit & ~1)) >> 1
-        return delivered - min(UInt64(back), delivered)
+    /// Bytes delivered since the segment was sent, P.delivered being known modulo 2³¹.
+    private func deliveredSince(_ record: RateSnapshot) -> UInt32 {
+        ((delivered << 1) &- (record.deliveredAndLimit & ~1)) >> 1
     }
 }

@@ -40,11 +40,13 @@ extension TCB {
         }
     }
 
+    @inline(__always)
     private func isBeforeDelivered(_ record: SentRecord) -> Bool {
         record.sentAt < rack.sentAt || (record.sentAt == rack.sentAt && record.end < rack.end)
     }
 
     /// RFC 8985 §6.2 step 4, in nanoseconds.
+    @inline(__always)
     private var reorderingWindow: Int64 {
         if !rack.reordering, phase == .recovery || phase == .loss || sackedBytes >= 3 * UInt32(mss) { return 0 }
         let quarter = Int64(minimumRTT.value == .max ? 0 : minimumRTT.value) * 250
@@ -148,7 +150,7 @@ extension TCB {
                     now: stack.now, bytes: tally.delivered, lost: newlyLost, pipe: pipeBefore,
                     sampleRTT: tally.sampleRTT,
                     smoothedRTT: rtt.srtt, isCwndLimited: flags.contains(.cwndLimited),
-                    rate: rate.sample(minRTT: minimumRTT.value)))
+                    rate: rate.sample(of: tally.newest, minRTT: minimumRTT.value)))
         }
         if isPacedByPRR {
             allowance = prr.sendable(
@@ -161,6 +163,7 @@ extension TCB {
     private var isPacedByPRR: Bool { (phase == .recovery || phase == .reduced) && congestion.usesPRR }
 
     /// Bytes that may go out now by the congestion control's leave.
+    @inline(__always)
     var congestionAllows: UInt32 {
         if isPacedByPRR { return allowance }
         let cwnd = congestion.cwnd

@@ -20,18 +20,10 @@ struct OwedReset: BitwiseCopyable {
 }
 
 /// At most 64 of them; more are dropped, and the peers that sent those segments send them again.
-struct ResetQueue: BitwiseCopyable {
-    private var resets: InlineArray<64, OwedReset>
+struct ResetQueue: ~Copyable {
+    private var resets = PlainTable<OwedReset>(capacity: 64)
     private var head = 0
     private(set) var count = 0
-
-    init() {
-        resets = InlineArray(
-            repeating: OwedReset(
-                tuple: FourTuple(
-                    localAddress: .v4(.any), localPort: 0, remoteAddress: .v4(.any), remotePort: 0),
-                sequence: SequenceNumber(0), acknowledgment: SequenceNumber(0), flags: []))
-    }
 
     var isEmpty: Bool { count == 0 }
 

@@ -8,7 +8,6 @@ extension TCB {
         statistics.segmentsIn &+= 1
         if isPredicted(segment) {
             stack.counters.fastPath &+= 1
-            statistics.fastPath &+= 1
             return predictedArrives(segment, packet, &stack)
         }
         stack.counters.slowPath &+= 1
@@ -76,6 +75,7 @@ extension TCB {
     // MARK: Header prediction
 
     /// Whether this is the next data in order or a plain ACK, with nothing unusual under way: most segments are.
+    @inline(__always)
     private func isPredicted(_ segment: Segment) -> Bool {
         let unusual: TCPFlags = [.syn, .fin, .rst, .urg, .ece, .cwr]
         return state == .established && segment.flags.isDisjoint(with: unusual) && segment.flags.contains(.ack)
@@ -101,6 +101,7 @@ extension TCB {
     // MARK: Steps
 
     /// RFC 9293 §3.10.7.4, first: the four cases of a receive window.
+    @inline(__always)
     private func isAcceptable(_ segment: Segment) -> Bool {
         let window = rcv.wnd
         let length = segment.length
@@ -206,7 +207,8 @@ extension TCB {
     }
 
     /// Bytes of the IP and TCP headers without options.
-    var headerLength: UInt16 { if case .v4 = tuple.remoteAddress { 40 } else { 60 } }
+    @inline(__always)
+    var headerLength: UInt16 { tuple.isIPv4 ? 40 : 60 }
 
     private mutating func becomeEstablished(_ segment: Segment, _ stack: inout Connections) {
         state = flags.contains(.finSent) ? .finWait1 : .established
@@ -318,7 +320,7 @@ extension TCB {
         if isUrgent || quickAcks > 0 || unacknowledgedSegments >= 2 {
             if quickAcks > 0 { quickAcks -= 1 }
             owe(.ack, &stack)
-        } else if !stack.timers.isArmed(Int32(slot) * 4 + TCPTimer.delayedAck.rawValue) {
+        } else if !stack.isArmed(.delayedAck, of: slot) {
             stack.arm(.delayedAck, of: slot, in: stack.limits.delayedAck)
         }
     }

@@ -30,16 +30,10 @@ enum SegmentOut {
         IPOut.prepend(from: tuple.localAddress, to: tuple.remoteAddress, protocol: .tcp, ecn: ecn, &frame)
     }
 
-    /// The sum of addresses, protocol and length, which is the same in both directions.
+    /// The sum of addresses, protocol and length, which is the same in both directions and for both families.
     static func pseudoHeader(_ tuple: FourTuple, _ length: Int) -> Checksum {
-        switch (tuple.localAddress, tuple.remoteAddress) {
-        case (.v4(let local), .v4(let remote)):
-            Checksum.pseudoHeader(
-                source: local, destination: remote, protocol: IPProtocol.tcp.rawValue, length: length)
-        case (.v6(let local), .v6(let remote)):
-            Checksum.pseudoHeader(
-                source: local, destination: remote, protocol: IPProtocol.tcp.rawValue, length: length)
-        default: preconditionFailure("both ends of a connection are of one family")
-        }
+        // The sum of a mapped IPv4 address is that of the address and 0xFFFF, which is nothing (RFC 1071 §2).
+        Checksum.pseudoHeader(
+            source: tuple.local, destination: tuple.remote, protocol: IPProtocol.tcp.rawValue, length: length)
     }
 }

@@ -121,6 +121,9 @@ enum RecoveryPhase: UInt8, BitwiseCopyable {
 }
 
 /// A connection.
+///
+/// In the order of use, and nearly without holes: small fields stand behind those whose size is not a multiple of four.
+/// Functions that only look at a connection are inlined on the packet path: the compiler would copy all of it to call them.
 @usableFromInline
 struct TCB: BitwiseCopyable {
     // Line 0: what each arriving segment reads and most write.
@@ -135,41 +138,50 @@ struct TCB: BitwiseCopyable {
     @usableFromInline var recentTimestamp: UInt32 = 0
     @usableFromInline var lastAckSent = SequenceNumber(0)
     @usableFromInline var receiveRing = ByteRing.none
-
-    // Line 1: what sending and acknowledging touch.
-    @usableFromInline var sendRing = ByteRing.none
     @usableFromInline var owed = Owed(rawValue: 0)
     var events = ConnectionEvents(rawValue: 0)
     /// Full segments received since the last ACK, and ACKs to be sent at once at the start (RFC 5681 §4.2).
     @usableFromInline var unacknowledgedSegments: UInt8 = 0
-    @usableFromInline var quickAcks: UInt8 = 0
     /// Payload of a full segment: what the peer takes less the options that each segment carries.
     @usableFromInline var mss: UInt16 = 536
     /// What the peer takes, options included.
     @usableFromInline var peerMSS: UInt16 = 536
     /// The largest payload that has come lately: what the peer's full segments are.
     @usableFromInline var peerSegment: UInt16 = 536
+
+    // Line 1: whose segment it is, and what sending touches.
+    var tuple = FourTuple(localAddress: .v4(.any), localPort: 0, remoteAddress: .v4(.any), remotePort: 0)
+    var slot: UInt32 = 0
+    @usableFromInline var sendRing = ByteRing.none
+    @usableFromInline var quickAcks: UInt8 = 0
     /// The largest window field that has come, to be scaled: a small window is silly beside it (RFC 9293 §3.8.6.2.1).
     @usableFromInline var greatestWindow: UInt16 = 0
     @usableFromInline var recordHead = SentRecords.none
-    @usableFromInline var recordTail = SentRecords.none
-    /// Of the bytes in flight: reported received, and deemed lost and not yet sent again.
-    @usableFromInline var sackedBytes: UInt32 = 0
-    @usableFromInline var lostBytes: UInt32 = 0
     /// What came before its turn.
     @usableFromInline var outOfOrder = RangeList()
     @usableFromInline var duplicateAcks: UInt8 = 0
     @usableFromInline var backoff: UInt8 = 0
-    @usableFromInline var probes: UInt8 = 0
+
+    // What ACKs touch: the measures of the path, the congestion controller, and the repair of loss.
+    var statistics = TCPStatistics()
+    /// Of the bytes in flight: reported received, and deemed lost and not yet sent again.
+    @usableFromInline var sackedBytes: UInt32 = 0
+    @usableFromInline var lostBytes: UInt32 = 0
+    @usableFromInline var recordTail = SentRecords.none
     @usableFromInline var timestampOffset: UInt32 = 0
+    var rtt = RTT()
+    @usableFromInline var probes: UInt8 = 0
+    var minimumRTT = MinimumRTT()
+    var rack = RACK()
+    /// What the retransmission timer is armed for.
+    var timerUse = RetransmitTimer.timeout
+    var error: TCPError?
+    var rate = DeliveryRate(now: .zero)
+    var pacing = Pacing()
     /// Bytes that may wait to be read, and to be acknowledged.
     @usableFromInline var receiveLimit: UInt32 = 65_536
     @usableFromInline var sendLimit: UInt32 = 65_536
-
-    // The congestion controller and the repair of loss.
     var congestion = CongestionControl(.cubic)
-    var rtt = RTT()
-    var minimumRTT = MinimumRTT()
     /// Behind what was out when this recovery, or loss, began. While nothing is being repaired: behind the tail-loss probe
     /// that is awaiting its ACK (TLP.end_seq).
     var recoveryPoint = SequenceNumber(0)
@@ -177,28 +189,21 @@ struct TCB: BitwiseCopyable {
     /// Where the segment with CWR began, while `reductionTold`.
     var reductionPoint = SequenceNumber(0)
     var prr = PRR(recoverFS: 1)
-    var rack = RACK()
-    /// What the retransmission timer is armed for.
-    var timerUse = RetransmitTimer.timeout
-    var rate = DeliveryRate(now: .zero)
-    var pacing = Pacing()
     /// What PRR allows on this ACK.
     var allowance: UInt32 = 0
 
-    // Who it is.
-    var tuple = FourTuple(localAddress: .v4(.any), localPort: 0, remoteAddress: .v4(.any), remotePort: 0)
-    var slot: UInt32 = 0
+    // What is seldom asked for.
+    /// The hash of `tuple` that the demultiplexer finds it by.
+    var tableHash: UInt32 = 0
     var generation: UInt32 = 0
     var initialSend = SequenceNumber(0)
     var initialReceive = SequenceNumber(0)
     var listener: Int32 = -1
-    var error: TCPError?
-    var recentTimestampAt = Instant.zero
     /// Within the range that came last out of order: SACK reports it first.
     var lastRange = SequenceNumber(0)
     /// What came twice, and is to be reported by the next ACK (RFC 2883); empty if nothing did.
     var duplicate = SACKBlock(start: SequenceNumber(0), end: SequenceNumber(0))
-    var statistics = TCPStatistics()
+    var recentTimestampAt = Instant.zero
 
     init() {}
 }
@@ -242,7 +247,6 @@ struct TCPStatistics: BitwiseCopyable, Sendable {
     var segmentsIn: UInt32 = 0
     var segmentsOut: UInt32 = 0
     var retransmits: UInt32 = 0
-    var fastPath: UInt32 = 0
 }
 
 /// What the one timer of a sender waits for: these exclude each other (RFC 8985 §7.2, RFC 9293 §3.8.6.1).

@@ -54,7 +54,9 @@ struct TCP: ~Copyable {
         isVerified: Bool = false, segmentSize: Int = 0, at now: Instant
     ) {
         connections.now = now
-        guard let header = TCPHeader(parsing: packet), var segment = Segment(header, packet) else {
+        guard let header = TCPHeader(parsing: packet), var segment = Segment(header, packet),
+            !FourTuple.isMapped(source), !FourTuple.isMapped(destination)
+        else {
             connections.counters.malformed &+= 1
             return
         }
@@ -168,9 +170,7 @@ struct TCP: ~Copyable {
     mutating func advance(to now: Instant) {
         connections.now = now
         connections.timers.advance(to: now)
-        while let timer = connections.timers.popExpired() {
-            let slot = UInt32(timer / 4)
-            guard let kind = TCPTimer(rawValue: timer % 4) else { continue }
+        while let (slot, kind) = connections.popExpired() {
             let before = table[slot].state
             table[slot].expired(kind, &connections)
             if before == .synReceived, table[slot].state != .synReceived { leftSynReceived(slot) }
@@ -201,7 +201,7 @@ struct TCP: ~Copyable {
         if !table[slot].receiveRing.isNone { connections.rings.release(table[slot].receiveRing) }
         table[slot].receiveRing = .none
         if table[slot].state != .closed { table[slot].end(nil, &connections) }
-        demultiplexer.remove(table[slot].tuple, slot)
+        demultiplexer.remove(table[slot].tableHash, slot)
         table.release(slot)
     }
 
@@ -239,9 +239,10 @@ struct TCP: ~Copyable {
 
     private mutating func open(_ tuple: FourTuple, isActive: Bool) -> UInt32? {
         guard let slot = table.take() else { return nil }
-        demultiplexer.insert(tuple, slot)
         let hash = demultiplexer.hash
         table[slot].tuple = tuple
+        table[slot].tableHash = demultiplexer.hash(of: tuple)
+        demultiplexer.insert(table[slot].tableHash, slot)
         table[slot].initialSend = hash.initialSequence(tuple, at: connections.now)
         table[slot].snd.una = table[slot].initialSend
         table[slot].snd.nxt = table[slot].initialSend

@@ -3,7 +3,7 @@
 extension TCB {
     /// Arms the one timer of the sender for what is to be waited for now.
     mutating func armRetransmit(_ stack: inout Connections) {
-        if timerUse == .reordering, stack.timers.isArmed(Int32(slot) * 4) { return }
+        if timerUse == .reordering, stack.isArmed(.retransmit, of: slot) { return }
         guard recordHead != SentRecords.none else {
             timerUse = .timeout
             return stack.cancel(.retransmit, of: slot)

@@ -173,7 +173,7 @@ extension TCB {
         allowance = allowance > total ? allowance - total : 0
         statistics.retransmits &+= 1
         stack.counters.retransmits &+= 1
-        if !stack.timers.isArmed(Int32(slot) * 4) { armRetransmit(&stack) }
+        if !stack.isArmed(.retransmit, of: slot) { armRetransmit(&stack) }
         return true
     }
 
@@ -264,6 +264,7 @@ extension TCB {
     ///
     /// What came twice first, and once (RFC 2883 §4). Then the range that came last (RFC 2018 §4) and those next to it: before it,
     /// because they are likely to have been reported last, and the ACK that did may be lost.
+    @inline(__always)
     private mutating func sackOptions(
         _ options: inout TCPOptions, besides count: Int, _ stack: inout Connections
     ) -> Bool {

@@ -18,6 +18,7 @@ extension TCB {
     }
 
     /// The first byte that is not acknowledged: SND.UNA, once that is not the SYN's number any more.
+    @inline(__always)
     private var firstUnacknowledged: SequenceNumber { state.isSynchronized ? snd.una : initialSend + 1 }
 
     /// Sees to it that the send ring holds `count` bytes from SND.UNA on.

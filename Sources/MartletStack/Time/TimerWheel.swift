@@ -48,8 +48,8 @@ public struct TimerWheel: ~Copyable {
 
     /// The heads, then the timers up to the highest index armed so far.
     @usableFromInline var nodes: TimerNodes
-    /// For each level, the slots whose rings are not empty.
-    @usableFromInline var slots = InlineArray<9, UInt64>(repeating: 0)
+    /// For each level, the slots whose rings are not empty. Not inline: the compiler copies a wheel to compute a place in it.
+    @usableFromInline var slots = PlainTable<UInt64>(repeating: 0, count: 9)
     /// The levels whose slots are not all empty.
     @usableFromInline var levels: UInt64 = 0
     /// The tick that places are relative to: that of `now`, except in the middle of an advance.

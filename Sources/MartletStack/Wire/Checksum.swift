@@ -9,7 +9,7 @@
 /// and store ``value`` there. UDP sends `0xFFFF` for a computed 0, as its 0 means "none": that is left to UDP.
 @usableFromInline
 struct Checksum: BitwiseCopyable, Sendable {
-    /// 16-bit sums, not yet folded: room for 2⁴⁸ of them.
+    /// Numbers of up to 32 bits, not yet folded: room for 2³² of them.
     @usableFromInline var total: UInt64 = 0
     /// Whether an odd number of bytes came before, so that what follows has high and low bytes exchanged.
     @usableFromInline var isOdd = false
@@ -40,6 +40,11 @@ struct Checksum: BitwiseCopyable, Sendable {
     /// Adds a number, as the four bytes that it is in a packet.
     @inlinable
     mutating func add(_ number: UInt32) {
+        // Its upper half is folded onto its lower half in the end, as all of the total is.
+        if !isOdd {
+            total &+= UInt64(number)
+            return
+        }
         add(UInt16(truncatingIfNeeded: number &>> 16))
         add(UInt16(truncatingIfNeeded: number))
     }

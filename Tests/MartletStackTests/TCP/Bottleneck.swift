@@ -44,7 +44,7 @@ struct Bottleneck {
 struct Flow {
     let mss: UInt32 = 1_448
     var control: CongestionControl
-    var rate = DeliveryRate(now: .zero)
+    var rate = RateMeter(now: .zero)
     var rtt = RTT()
     var minimum = MinimumRTT()
     var pacing = Pacing()

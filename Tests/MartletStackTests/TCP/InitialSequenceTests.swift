@@ -58,8 +58,11 @@ import Testing
         others[4] = FourTuple(
             localAddress: tuple.remoteAddress, localPort: tuple.remotePort, remoteAddress: tuple.localAddress,
             remotePort: tuple.localPort)
-        others[5].localAddress = .v6(IPv6Address(mapping: IPv4Address(192, 0, 2, 1)))
-        others[6].remoteAddress = .v6(IPv6Address(mapping: IPv4Address(198, 51, 100, 7)))
+        // With the same 32 bits at the end.
+        for (number, high) in [(5, 1), (6, 2)] as [(Int, UInt64)] {
+            others[number].localAddress = .v6(IPv6Address(high: high, low: 0xFFFF_C000_0201))
+            others[number].remoteAddress = .v6(IPv6Address(high: 3 - high, low: 0xFFFF_C633_6407))
+        }
         return others
     }
 

@@ -9,7 +9,7 @@ import Testing
 
     /// A path that delivers a segment of 1000 bytes each millisecond, 10 ms away.
     @Test func `A steady flow's rate is the path's`() {
-        var rate = DeliveryRate(now: at(0))
+        var rate = RateMeter(now: at(0))
         var records: [RateSnapshot] = []
         var last = RateSample()
         for millisecond in 0..<200 as Range<Int64> {
@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test func `The longer of sending and acknowledging counts`() {
-        var rate = DeliveryRate(now: at(0))
+        var rate = RateMeter(now: at(0))
         // Two segments leave at once, and their ACKs arrive together 10 ms later: 2000 bytes in 10 ms.
         let first = rate.sent(pipe: 0, at: at(0))
         let second = rate.sent(pipe: 1_000, at: at(0))
@@ -45,7 +45,7 @@ import Testing
     }
 
     @Test func `ACKs that were held back do not make the path look faster than it was sent to`() {
-        var rate = DeliveryRate(now: at(0))
+        var rate = RateMeter(now: at(0))
         let first = rate.sent(pipe: 0, at: at(0))
         let other = rate.sent(pipe: 1_000, at: at(0))
         rate.delivered(first, bytes: 1_000, at: at(30_000))
@@ -58,7 +58,7 @@ import Testing
     }
 
     @Test func `A pause before sending is not held against the path`() {
-        var rate = DeliveryRate(now: at(0))
+        var rate = RateMeter(now: at(0))
         let record = rate.sent(pipe: 0, at: at(5_000_000))
         rate.delivered(record, bytes: 1_000, at: at(5_010_000))
         let sample = rate.sample(minRTT: 10_000)
@@ -66,7 +66,7 @@ import Testing
     }
 
     @Test func `A sample faster than any round trip is none`() {
-        var rate = DeliveryRate(now: at(0))
+        var rate = RateMeter(now: at(0))
         let record = rate.sent(pipe: 0, at: at(0))
         rate.delivered(record, bytes: 1_000, at: at(10))
         #expect(rate.sample(minRTT: 10_000).rate == 0)
@@ -78,7 +78,7 @@ import Testing
     }
 
     @Test func `Being application-limited marks what is sent until what was in flight is delivered`() {
-        var rate = DeliveryRate(now: at(0))
+        var rate = RateMeter(now: at(0))
         let before = rate.sent(pipe: 0, at: at(0))
         rate.becameAppLimited(pipe: 1_000)
         let during = rate.sent(pipe: 1_000, at: at(1_000))
@@ -92,7 +92,7 @@ import Testing
     }
 
     @Test func `Being application-limited with nothing sent yet counts as well`() {
-        var rate = DeliveryRate(now: at(0))
+        var rate = RateMeter(now: at(0))
         rate.becameAppLimited(pipe: 0)
         let record = rate.sent(pipe: 0, at: at(0))
         rate.delivered(record, bytes: 1_000, at: at(10_000))
@@ -100,7 +100,7 @@ import Testing
     }
 
     @Test func `A round starts with the first segment that was sent after the last one started`() {
-        var rate = DeliveryRate(now: at(0))
+        var rate = RateMeter(now: at(0))
         let flight = (0..<4).map { rate.sent(pipe: UInt32($0) * 1_000, at: at(0)) }
         var starts: [Bool] = []
         var next: [RateSnapshot] = []
@@ -119,7 +119,7 @@ import Testing
 
     @Test func `Of several segments the one sent last makes the sample, in whatever order they are told`() {
         for isReversed in [false, true] {
-            var rate = DeliveryRate(now: at(0))
+            var rate = RateMeter(now: at(0))
             let first = rate.sent(pipe: 0, at: at(0))
             let old = rate.sent(pipe: 1_000, at: at(1_000))
             rate.delivered(first, bytes: 1_000, at: at(10_000))
@@ -134,7 +134,7 @@ import Testing
     }
 
     @Test func `Counters and clocks wrap unnoticed`() {
-        var rate = DeliveryRate(now: at(0))
+        var rate = RateMeter(now: at(0))
         // 300 rounds of 100 MB: past 2³¹ and 2³²; and 10 s apart: past 2³² units of 256 ns twice.
         for round in 0..<300 as Range<Int64> {
             let start = round * 10_000_000
@@ -148,7 +148,7 @@ import Testing
 
     @Test func `A record is 16 bytes, and no rate exceeds the maximum`() {
         #expect(MemoryLayout<RateSnapshot>.size == 16)
-        var rate = DeliveryRate(now: .zero)
+        var rate = RateMeter(now: .zero)
         let record = rate.sent(pipe: 0, at: .zero)
         rate.delivered(record, bytes: .max, at: Instant(nanoseconds: 512))
         #expect(rate.sample(minRTT: .max).rate == DeliveryRate.maximum)

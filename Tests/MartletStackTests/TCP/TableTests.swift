@@ -21,12 +21,12 @@ import Testing
         for _ in 0..<3000 {
             let number = Int.random(in: 0..<100, using: &random)
             if let slot = there[number] {
-                demultiplexer.remove(Self.tuple(number), slot)
+                demultiplexer.remove(demultiplexer.hash(of: Self.tuple(number)), slot)
                 table.release(slot)
                 there[number] = nil
             } else if let slot = table.take() {
                 table[slot].tuple = Self.tuple(number)
-                demultiplexer.insert(Self.tuple(number), slot)
+                demultiplexer.insert(demultiplexer.hash(of: Self.tuple(number)), slot)
                 there[number] = slot
             }
             for number in 0..<100 {

@@ -1,0 +1,56 @@
+// The name of a connection on the wire: two addresses and two ports (RFC 9293 §3.3.1), in 36 bytes for both families.
+
+/// The two ends of a connection, as this host sees them.
+///
+/// IPv4 addresses are kept as the IPv6 addresses that map them (RFC 4291 §2.5.5.2), so that nothing asks for the family
+/// where a segment finds its connection. No packet may have such an address in an IPv6 header: see ``isMapped(_:)``.
+struct FourTuple: BitwiseCopyable, Hashable, Sendable {
+    private(set) var local: IPv6Address
+    private(set) var remote: IPv6Address
+    var localPort: UInt16
+    var remotePort: UInt16
+
+    init(localAddress: IPAddress, localPort: UInt16, remoteAddress: IPAddress, remotePort: UInt16) {
+        local = Self.mapped(localAddress)
+        remote = Self.mapped(remoteAddress)
+        self.localPort = localPort
+        self.remotePort = remotePort
+    }
+
+    /// This host's address. A mapped IPv6 address comes back as the IPv4 address that it maps.
+    var localAddress: IPAddress {
+        get { IPAddress.v6(local).unmapped }
+        set { local = Self.mapped(newValue) }
+    }
+
+    /// The peer's address. A mapped IPv6 address comes back as the IPv4 address that it maps.
+    var remoteAddress: IPAddress {
+        get { IPAddress.v6(remote).unmapped }
+        set { remote = Self.mapped(newValue) }
+    }
+
+    /// Whether the connection runs over IPv4. Both ends are of one family.
+    @inline(__always)
+    var isIPv4: Bool { remote.mappedIPv4 != nil }
+
+    /// Whether the remote address can be that of one host: it is no group, not everybody, and not nobody. What the interface
+    /// calls broadcast is for the IP layer to know.
+    var isRemoteOneHost: Bool {
+        switch remoteAddress {
+        case .v4(let address): !address.isMulticast && address != .any && address != .broadcast
+        case .v6(let address): !address.isMulticast && address != .any
+        }
+    }
+
+    /// Whether this is an IPv6 address that names an IPv4 address. In a packet it is a forgery: it would pass for a
+    /// connection over IPv4.
+    static func isMapped(_ address: IPAddress) -> Bool { address.unmapped != address }
+
+    @inline(__always)
+    private static func mapped(_ address: IPAddress) -> IPv6Address {
+        switch address {
+        case .v4(let address): IPv6Address(mapping: address)
+        case .v6(let address): address
+        }
+    }
+}
