@@ -35,6 +35,12 @@ struct RingMemory: ~Copyable {
     @usableFromInline var free = PlainTable<UInt32>(repeating: .max, count: 32)
     /// The orders that have a free run.
     @usableFromInline var orders: UInt32 = 0
+    /// Single blocks that were given back last. Most connections take one for a message and give it back at once, so these are
+    /// not joined with their neighbours before a longer run is wanted than there is.
+    private var spare = PlainTable<UInt32>(capacity: 64)
+    private var spareCount = 0
+    /// The order of a block that is neither taken nor free, but spare.
+    private static var spareOrder: UInt8 { 254 }
 
     /// Bytes of all rings that are taken.
     private(set) var bytesTaken = 0
@@ -73,7 +79,9 @@ struct RingMemory: ~Copyable {
     mutating func take(atLeast capacity: Int) -> ByteRing? {
         let wanted = (max(capacity, 1) &- 1) / RingMemory.blockSize
         let order = Int.bitWidth &- wanted.leadingZeroBitCount
+        if order == 0, spareCount > 0 { return takeSpare() }
         guard order < 32 else { return nil }
+        if orders >> UInt32(order) == 0 { joinSpare() }
         let fitting = orders & (UInt32.max << UInt32(order))
         guard fitting != 0 else { return nil }
         var found = fitting.trailingZeroBitCount
@@ -88,18 +96,45 @@ struct RingMemory: ~Copyable {
         return ByteRing(block: block, order: UInt8(order))
     }
 
-    /// Takes back a ring, and joins it with its neighbour as often as that is free and as long.
+    /// Takes back a ring.
     ///
     /// - Precondition: the ring is taken.
     @usableFromInline
     mutating func release(_ ring: ByteRing) {
         guard !ring.isNone else { return }
-        var block = ring.block
-        var order = ring.order
         unsafe precondition(
-            Int(block) < blockCount && !blocks[Int(block)].isFree && blocks[Int(block)].order == order,
+            Int(ring.block) < blockCount && !blocks[Int(ring.block)].isFree
+                && blocks[Int(ring.block)].order == ring.order,
             "a ring given back twice")
-        bytesTaken -= RingMemory.blockSize << Int(order)
+        bytesTaken -= RingMemory.blockSize << Int(ring.order)
+        if ring.order == 0, spareCount < spare.count {
+            unsafe blocks[Int(ring.block)].order = Self.spareOrder
+            spare[spareCount] = ring.block
+            spareCount += 1
+        } else {
+            join(ring.block, order: ring.order)
+        }
+    }
+
+    private mutating func takeSpare() -> ByteRing {
+        spareCount -= 1
+        let block = spare[spareCount]
+        unsafe blocks[Int(block)].order = 0
+        bytesTaken += RingMemory.blockSize
+        return ByteRing(block: block, order: 0)
+    }
+
+    private mutating func joinSpare() {
+        while spareCount > 0 {
+            spareCount -= 1
+            join(spare[spareCount], order: 0)
+        }
+    }
+
+    /// Makes a run free, and joins it with its neighbour as often as that is free and as long.
+    private mutating func join(_ first: UInt32, order ofFirst: UInt8) {
+        var block = first
+        var order = ofFirst
         while order < 31 {
             let neighbour = block ^ (1 &<< UInt32(order))
             guard Int(neighbour) + 1 << Int(order) <= blockCount else { break }

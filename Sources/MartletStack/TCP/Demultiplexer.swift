@@ -11,19 +11,35 @@ struct Demultiplexer: ~Copyable {
     }
 
     private var entries: PlainTable<Entry>
+    /// The connection that was found last, or `.max`: the next segment is often of the same.
+    private var latest = UInt32.max
     private let mask: Int
     let hash: ConnectionHash
 
     init(capacity: Int, secret: SipHash.Key) {
-        let size = 1 << (Int.bitWidth - (max(capacity * 2, 16) - 1).leadingZeroBitCount)
+        let size = Self.places(forConnections: capacity)
         entries = PlainTable(repeating: Entry(hash: 0, slot: .max), count: size)
         mask = size - 1
         hash = ConnectionHash(secret: secret)
     }
 
+    /// How many places the table has: a power of two, and twice as many as there can be connections, or more.
+    static func places(forConnections capacity: Int) -> Int {
+        1 << (Int.bitWidth - (max(capacity * 2, 16) - 1).leadingZeroBitCount)
+    }
+
     /// The hash of a connection's ends, which the connection keeps.
     @inline(__always)
     func hash(of tuple: FourTuple) -> UInt32 { UInt32(truncatingIfNeeded: hash.tableHash(tuple)) }
+
+    /// The connection of a segment that has come.
+    @inline(__always)
+    mutating func connection(of tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
+        if latest != .max, table[latest].tuple == tuple { return latest }
+        guard let slot = find(tuple, in: table) else { return nil }
+        latest = slot
+        return slot
+    }
 
     func find(_ tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
         let hash = hash(of: tuple)
@@ -44,6 +60,7 @@ struct Demultiplexer: ~Copyable {
 
     /// Takes a connection out, and closes the gap (Knuth, TAOCP 3, §6.4, algorithm R).
     mutating func remove(_ hash: UInt32, _ slot: UInt32) {
+        if latest == slot { latest = .max }
         var place = Int(hash) & mask
         while entries[place].slot != slot {
             guard entries[place].slot != .max else { return }

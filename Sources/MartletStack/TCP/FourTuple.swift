@@ -44,7 +44,10 @@ struct FourTuple: BitwiseCopyable, Hashable, Sendable {
 
     /// Whether this is an IPv6 address that names an IPv4 address. In a packet it is a forgery: it would pass for a
     /// connection over IPv4.
-    static func isMapped(_ address: IPAddress) -> Bool { address.unmapped != address }
+    @inline(__always)
+    static func isMapped(_ address: IPAddress) -> Bool {
+        if case .v6(let address) = address { address.mappedIPv4 != nil } else { false }
+    }
 
     @inline(__always)
     private static func mapped(_ address: IPAddress) -> IPv6Address {

@@ -74,7 +74,7 @@ struct TCP: ~Copyable {
                 return
             }
         }
-        guard let slot = demultiplexer.find(tuple, in: table) else { return strangerArrives(segment, tuple) }
+        guard let slot = demultiplexer.connection(of: tuple, in: table) else { return strangerArrives(segment, tuple) }
         let before = table[slot].state
         if before == .closed {
             // Its user has not let go of it yet, but to the peer it is nobody any more.

@@ -61,29 +61,32 @@ struct IPv4Header: BitwiseCopyable, Hashable, Sendable {
     @inlinable
     init?(parsing bytes: RawSpan) {
         guard bytes.byteCount >= IPv4Header.minimumLength else { return nil }
-        let versionAndLength = bytes.byte(at: 0)
+        // Three loads rather than ten: each is checked against the span's end.
+        let first: UInt64 = bytes.number(at: 0)
+        let second: UInt64 = bytes.number(at: 8)
+        let versionAndLength = UInt8(truncatingIfNeeded: first &>> 56)
         let headerLength = (versionAndLength & 0xF) &* 4
-        let totalLength = bytes.uint16(at: 2)
+        let totalLength = UInt16(truncatingIfNeeded: first &>> 32)
         guard versionAndLength &>> 4 == 4, headerLength >= 20, totalLength >= headerLength,
             Int(totalLength) <= bytes.byteCount
         else { return nil }
-        let fragment = bytes.uint16(at: 6)
+        let fragment = UInt16(truncatingIfNeeded: first)
         let fragmentOffset = (fragment & 0x1FFF) &* 8
         guard Int(fragmentOffset) &+ Int(totalLength) <= 65_535 else { return nil }
-        source = bytes.ipv4Address(at: 12)
+        source = IPv4Address(bits: UInt32(truncatingIfNeeded: second))
         destination = bytes.ipv4Address(at: 16)
         self.totalLength = totalLength
-        identification = bytes.uint16(at: 4)
+        identification = UInt16(truncatingIfNeeded: first &>> 16)
         self.fragmentOffset = fragmentOffset
-        checksum = bytes.uint16(at: 10)
+        checksum = UInt16(truncatingIfNeeded: second &>> 32)
         self.headerLength = headerLength
-        let trafficClass = bytes.byte(at: 1)
+        let trafficClass = UInt8(truncatingIfNeeded: first &>> 48)
         dscp = trafficClass &>> 2
         ecn = ECN(trafficClass: trafficClass)
         dontFragment = fragment & 0x4000 != 0
         moreFragments = fragment & 0x2000 != 0
-        timeToLive = bytes.byte(at: 8)
-        self.protocol = IPProtocol(rawValue: bytes.byte(at: 9))
+        timeToLive = UInt8(truncatingIfNeeded: second &>> 56)
+        self.protocol = IPProtocol(rawValue: UInt8(truncatingIfNeeded: second &>> 48))
     }
 
     /// Writes the 20 bytes before the options, with the checksum field as it is.
@@ -130,7 +133,16 @@ extension IPv4Header {
     /// - Precondition: `bytes` has `headerLength` bytes or more.
     @inlinable
     func isIntact(_ bytes: RawSpan) -> Bool {
-        bytes.extracting(0..<Int(headerLength)).onesComplementSum() == 0xFFFF
+        guard headerLength == 20 else {
+            return bytes.extracting(0..<Int(headerLength)).onesComplementSum() == 0xFFFF
+        }
+        var sum = Checksum()
+        let first: UInt64 = bytes.number(at: 0)
+        let second: UInt64 = bytes.number(at: 8)
+        sum.add(first)
+        sum.add(second)
+        sum.add(bytes.uint32(at: 16))
+        return sum.value == 0
     }
 
     @inlinable

@@ -64,7 +64,8 @@ struct Segment: BitwiseCopyable, Sendable {
         urgentPointer = header.urgentPointer
         payloadOffset = Int32(truncatingIfNeeded: headerLength)
         payloadLength = Int32(truncatingIfNeeded: packet.byteCount &- headerLength)
-        self.options = TCPOptions(timestampsOnly: options) ?? TCPOptions(parsing: options)
+        self.options = TCPOptions()
+        if !self.options.readTimestampsOnly(options) { self.options = TCPOptions(parsing: options) }
     }
 
     /// SEG.LEN: what the segment takes of the sequence space, its SYN and FIN included.

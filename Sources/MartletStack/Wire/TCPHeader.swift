@@ -83,17 +83,21 @@ struct TCPHeader: BitwiseCopyable, Hashable, Sendable {
     @inlinable
     init?(parsing bytes: RawSpan) {
         guard bytes.byteCount >= TCPHeader.minimumLength else { return nil }
-        let offsetAndFlags = bytes.uint16(at: 12)
+        // Three loads rather than eight: each is checked against the span's end.
+        let first: UInt64 = bytes.number(at: 0)
+        let second: UInt64 = bytes.number(at: 8)
+        let third = bytes.uint32(at: 16)
+        let offsetAndFlags = UInt16(truncatingIfNeeded: second &>> 16)
         let headerLength = Int(offsetAndFlags &>> 12) &* 4
         guard headerLength >= TCPHeader.minimumLength, headerLength <= bytes.byteCount else { return nil }
-        sourcePort = bytes.uint16(at: 0)
-        destinationPort = bytes.uint16(at: 2)
-        sequence = SequenceNumber(bytes.uint32(at: 4))
-        acknowledgment = SequenceNumber(bytes.uint32(at: 8))
+        sourcePort = UInt16(truncatingIfNeeded: first &>> 48)
+        destinationPort = UInt16(truncatingIfNeeded: first &>> 32)
+        sequence = SequenceNumber(UInt32(truncatingIfNeeded: first))
+        acknowledgment = SequenceNumber(UInt32(truncatingIfNeeded: second &>> 32))
         flags = TCPFlags(rawValue: offsetAndFlags & 0x1FF)
-        window = bytes.uint16(at: 14)
-        checksum = bytes.uint16(at: 16)
-        urgentPointer = bytes.uint16(at: 18)
+        window = UInt16(truncatingIfNeeded: second)
+        checksum = UInt16(truncatingIfNeeded: third &>> 16)
+        urgentPointer = UInt16(truncatingIfNeeded: third)
         self.headerLength = UInt8(truncatingIfNeeded: headerLength)
     }
 

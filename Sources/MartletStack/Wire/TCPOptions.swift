@@ -47,6 +47,7 @@ struct TCPOptions: BitwiseCopyable, Sendable {
 
     /// No options.
     @inlinable
+    @inline(__always)
     init() {}
 
     /// Bytes that a TCP header has room for.
@@ -58,13 +59,14 @@ struct TCPOptions: BitwiseCopyable, Sendable {
     static var timestampsPrefix: UInt32 { 0x0101_080A }
 
     /// Reads the options that nearly every segment of an established connection has: the timestamps, aligned, alone.
-    /// `nil` if `bytes` is anything else, which one comparison says.
+    /// Returns false, and reads nothing, if `bytes` is anything else, which one comparison says.
     @inlinable
-    init?(timestampsOnly bytes: RawSpan) {
-        guard bytes.byteCount == 12, bytes.uint32(at: 0) == TCPOptions.timestampsPrefix else { return nil }
+    mutating func readTimestampsOnly(_ bytes: RawSpan) -> Bool {
+        guard bytes.byteCount == 12, bytes.uint32(at: 0) == TCPOptions.timestampsPrefix else { return false }
         hasTimestamps = true
         timestampValue = bytes.uint32(at: 4)
         timestampEcho = bytes.uint32(at: 8)
+        return true
     }
 
     /// Reads the bytes between the fixed header and the payload.

@@ -81,17 +81,62 @@ import Testing
         #expect(tcb.snd.end - tcb.snd.una == 10_000)
     }
 
-    @Test("a TCB is at most 544 bytes, and what each segment touches is on its first two cache lines")
+    @Test("what each segment touches is on the first two cache lines of a TCB")
     func layout() {
-        #expect(MemoryLayout<TCB>.size <= 544, "\(MemoryLayout<TCB>.size)")
+        // What each segment reads, and most write.
         for offset in [
             MemoryLayout<TCB>.offset(of: \.rcv), MemoryLayout<TCB>.offset(of: \.snd),
-            MemoryLayout<TCB>.offset(of: \.state),
+            MemoryLayout<TCB>.offset(of: \.state), MemoryLayout<TCB>.offset(of: \.phase),
+            MemoryLayout<TCB>.offset(of: \.sendShift), MemoryLayout<TCB>.offset(of: \.receiveShift),
             MemoryLayout<TCB>.offset(of: \.flags), MemoryLayout<TCB>.offset(of: \.recentTimestamp),
-            MemoryLayout<TCB>.offset(of: \.receiveRing), MemoryLayout<TCB>.offset(of: \.sendRing),
-            MemoryLayout<TCB>.offset(of: \.owed), MemoryLayout<TCB>.offset(of: \.recordHead),
+            MemoryLayout<TCB>.offset(of: \.lastAckSent), MemoryLayout<TCB>.offset(of: \.receiveRing),
+            MemoryLayout<TCB>.offset(of: \.owed), MemoryLayout<TCB>.offset(of: \.events),
+            MemoryLayout<TCB>.offset(of: \.unacknowledgedSegments),
+        ] {
+            #expect(offset.map { $0 < 64 } == true)
+        }
+        // Whose segment it is, and what an ACK or a send needs to begin with.
+        for offset in [
+            MemoryLayout<TCB>.offset(of: \.mss), MemoryLayout<TCB>.offset(of: \.peerSegment),
+            MemoryLayout<TCB>.offset(of: \.tuple), MemoryLayout<TCB>.offset(of: \.slot),
+            MemoryLayout<TCB>.offset(of: \.sendRing), MemoryLayout<TCB>.offset(of: \.quickAcks),
+            MemoryLayout<TCB>.offset(of: \.rangeCount), MemoryLayout<TCB>.offset(of: \.recordHead),
+            MemoryLayout<TCB>.offset(of: \.recordTail), MemoryLayout<TCB>.offset(of: \.timestampOffset),
         ] {
             #expect(offset.map { $0 < 128 } == true)
         }
+        #expect(MemoryLayout<FourTuple>.size == 36)
+    }
+
+    @Test("a connection for which no bytes wait takes 512 bytes at most, with its share of all tables")
+    func size() {
+        let queues = 4 * MemoryLayout<UInt32>.stride
+        let freeList = MemoryLayout<UInt32>.stride
+        let timers = Int(TCPTimer.count) * MemoryLayout<TimerNode>.stride
+        // Of the size that a million connections make: 2²¹ places.
+        let places = Demultiplexer.places(forConnections: 1_000_000) * MemoryLayout<Demultiplexer.Entry>.stride
+        let shares = queues + freeList + timers + (places + 999_999) / 1_000_000
+        #expect(MemoryLayout<TCB>.stride + shares <= 512, "\(MemoryLayout<TCB>.stride) + \(shares)")
+    }
+
+    @Test("a connection that is gone is not found again by being the last that was")
+    func foundLast() {
+        var table = ConnectionTable(capacity: 4)
+        var demultiplexer = Demultiplexer(capacity: 4, secret: .init(low: 1, high: 2))
+        let hash = demultiplexer.hash(of: Self.tuple(1))
+        let slot = table.take()!
+        table[slot].tuple = Self.tuple(1)
+        demultiplexer.insert(hash, slot)
+        for _ in 0..<2 { #expect(demultiplexer.connection(of: Self.tuple(1), in: table) == slot) }
+        #expect(demultiplexer.connection(of: Self.tuple(2), in: table) == nil)
+        demultiplexer.remove(hash, slot)
+        table.release(slot)
+        #expect(demultiplexer.connection(of: Self.tuple(1), in: table) == nil)
+        // The slot is another's now.
+        #expect(table.take() == slot)
+        table[slot].tuple = Self.tuple(2)
+        demultiplexer.insert(demultiplexer.hash(of: Self.tuple(2)), slot)
+        #expect(demultiplexer.connection(of: Self.tuple(1), in: table) == nil)
+        #expect(demultiplexer.connection(of: Self.tuple(2), in: table) == slot)
     }
 }
