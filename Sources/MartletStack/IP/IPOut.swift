@@ -8,6 +8,7 @@ enum IPOut {
     /// way: a packet says so, and its id means nothing (RFC 6864 §4.1).
     ///
     /// - Precondition: both addresses are of one family, and the payload is at most 65,515 bytes.
+    @inline(__always)
     static func prepend(
         from source: IPAddress, to destination: IPAddress, protocol: IPProtocol,
         timeToLive: UInt8 = IPOut.timeToLive, ecn: ECN = .notCapable, _ frame: inout Frame

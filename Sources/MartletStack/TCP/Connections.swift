@@ -1,18 +1,5 @@
 // What the connections of a stack share: time, timers, buffers, records, and the queues of those who owe or have news.
 
-/// The timers of a connection, by number in the wheel: slot × count + kind.
-enum TCPTimer: Int32, BitwiseCopyable {
-    static var count: Int32 { 3 }
-
-    /// Retransmission, tail-loss probe, reordering or zero-window probe: one at a time.
-    case retransmit = 0
-    case delayedAck = 1
-    /// TIME-WAIT, keep-alive, FIN-WAIT-2.
-    case slow = 2
-    /// Data may leave again.
-    case pacing = 3
-}
-
 /// Bounds and times of the TCP of a stack.
 struct TCPLimits: BitwiseCopyable, Sendable {
     var connections = 1024
@@ -77,7 +64,7 @@ struct TCPCounters: BitwiseCopyable, Sendable {
 /// Shared by all connections of a stack, beside their TCBs.
 struct Connections: ~Copyable {
     var now: Instant
-    var timers: TimerWheel
+    var timers: ConnectionTimers
     var rings: RingMemory
     var records: SentRecords
     var ranges: Ranges
@@ -97,7 +84,7 @@ struct Connections: ~Copyable {
     init(limits: TCPLimits, now: Instant) {
         self.limits = limits
         self.now = now
-        timers = TimerWheel(capacity: limits.connections * Int(TCPTimer.count), now: now)
+        timers = ConnectionTimers(connections: limits.connections, now: now)
         rings = RingMemory(byteCount: limits.ringMemory)
         records = SentRecords(capacity: limits.sentRecords)
         ranges = Ranges(capacity: limits.ranges)
@@ -109,28 +96,15 @@ struct Connections: ~Copyable {
     }
 
     mutating func arm(_ timer: TCPTimer, of slot: UInt32, in nanoseconds: Int64) {
-        timers.arm(number(timer, slot), at: now.advanced(byNanoseconds: nanoseconds))
+        timers.arm(timer, of: slot, at: now.advanced(byNanoseconds: nanoseconds))
     }
 
-    mutating func cancel(_ timer: TCPTimer, of slot: UInt32) { timers.cancel(number(timer, slot)) }
+    mutating func cancel(_ timer: TCPTimer, of slot: UInt32) { timers.cancel(timer, of: slot) }
 
     @inline(__always)
-    func isArmed(_ timer: TCPTimer, of slot: UInt32) -> Bool { timers.isArmed(number(timer, slot)) }
+    func isArmed(_ timer: TCPTimer, of slot: UInt32) -> Bool { timers.isArmed(timer, of: slot) }
 
-    mutating func cancelAll(of slot: UInt32) {
-        for kind in 0..<TCPTimer.count { timers.cancel(Int32(slot) * TCPTimer.count + kind) }
-    }
-
-    /// The next connection whose timer has expired, and which one.
-    mutating func popExpired() -> (UInt32, TCPTimer)? {
-        guard let number = timers.popExpired() else { return nil }
-        let (slot, kind) = number.quotientAndRemainder(dividingBy: TCPTimer.count)
-        // Only the kinds that there are have ever been armed.
-        return TCPTimer(rawValue: kind).map { (UInt32(slot), $0) }
-    }
-
-    @inline(__always)
-    private func number(_ timer: TCPTimer, _ slot: UInt32) -> Int32 { Int32(slot) * TCPTimer.count + timer.rawValue }
+    mutating func cancelAll(of slot: UInt32) { timers.cancelAll(of: slot) }
 }
 
 // MARK: - What a connection owes, and tells

@@ -25,8 +25,9 @@ struct EphemeralPorts: BitwiseCopyable, Sendable {
         for tuple: FourTuple, hash: ConnectionHash, where isFree: (UInt16) -> Bool
     ) -> UInt16? {
         let count = UInt64(last - first) + 1
-        let offset = hash.portOffset(tuple) % count
-        let index = Int(hash.portCounter(tuple) & 63)
+        let search = hash.portSearch(tuple)
+        let offset = UInt64(search.offset) % count
+        let index = Int(search.counter & 63)
         for _ in 0..<count {
             let port = first + UInt16((offset + UInt64(counters[index])) % count)
             // Kept below the count, where it would wrap at 2¹⁶ and skip ports.

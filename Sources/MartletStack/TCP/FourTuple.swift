@@ -42,6 +42,10 @@ struct FourTuple: BitwiseCopyable, Hashable, Sendable {
         }
     }
 
+    /// The ends, if they are of IPv4.
+    var localIPv4: IPv4Address { IPv4Address(bits: UInt32(truncatingIfNeeded: local.low)) }
+    var remoteIPv4: IPv4Address { IPv4Address(bits: UInt32(truncatingIfNeeded: remote.low)) }
+
     /// Whether this is an IPv6 address that names an IPv4 address. In a packet it is a forgery: it would pass for a
     /// connection over IPv4.
     @inline(__always)

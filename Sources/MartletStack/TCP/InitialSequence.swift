@@ -9,8 +9,8 @@ struct ConnectionHash: BitwiseCopyable, Sendable {
     private let secret: SipHash.Key
 
     private enum Purpose: UInt8 {
-        case sequence = 1
-        case portOffset, portCounter, timestamp, table
+        case numbers = 1
+        case ports, table
     }
 
     /// `secret` is 128 random bits, from a source that nobody can predict.
@@ -23,14 +23,22 @@ struct ConnectionHash: BitwiseCopyable, Sendable {
     /// RFC 6528 §3: M + F(…), where M counts every 4 µs. So a connection between the same ends gets a number above those
     /// of the one before, unless that sent faster than 250 kB/s all along, and no number tells of another.
     func initialSequence(_ tuple: FourTuple, at now: Instant) -> SequenceNumber {
+        numbers(tuple, at: now).sequence
+    }
+
+    /// ``initialSequence(_:at:)`` and ``timestampOffset(_:)`` of one hash, of which each is a half.
+    func numbers(_ tuple: FourTuple, at now: Instant) -> (sequence: SequenceNumber, timestampOffset: UInt32) {
         let timer = UInt32(truncatingIfNeeded: now.nanoseconds / 4_000)
-        return SequenceNumber(timer &+ UInt32(truncatingIfNeeded: hash(tuple, .sequence)))
+        let hash = hash(tuple, .numbers)
+        return (
+            SequenceNumber(timer &+ UInt32(truncatingIfNeeded: hash)), UInt32(truncatingIfNeeded: hash >> 32)
+        )
     }
 
     /// What to add to the clock of a connection's timestamps, so that they tell neither the host's uptime nor which
     /// connections are of one host. The same for all connections between the same ends, so that it never goes back.
     func timestampOffset(_ tuple: FourTuple) -> UInt32 {
-        UInt32(truncatingIfNeeded: hash(tuple, .timestamp))
+        UInt32(truncatingIfNeeded: hash(tuple, .numbers) >> 32)
     }
 
     /// The connection's place in a table, before it is cut to the table's size.
@@ -42,11 +50,12 @@ struct ConnectionHash: BitwiseCopyable, Sendable {
         Self.hash(tuple, .table, ports: true, SipHash(key: secret, rounds: .few))
     }
 
-    /// F of RFC 6056: where the search for a local port starts. Neither depends on the local port, which is to be found.
-    func portOffset(_ tuple: FourTuple) -> UInt64 { hash(tuple, .portOffset, localPort: false) }
-
-    /// G of RFC 6056: which counter that search uses.
-    func portCounter(_ tuple: FourTuple) -> UInt64 { hash(tuple, .portCounter, localPort: false) }
+    /// F and G of RFC 6056: where the search for a local port starts, and which counter it uses. Each is a half of one
+    /// hash, and neither depends on the local port, which is to be found.
+    func portSearch(_ tuple: FourTuple) -> (offset: UInt32, counter: UInt32) {
+        let hash = hash(tuple, .ports, localPort: false)
+        return (UInt32(truncatingIfNeeded: hash), UInt32(truncatingIfNeeded: hash >> 32))
+    }
 
     private func hash(_ tuple: FourTuple, _ purpose: Purpose, localPort: Bool = true) -> UInt64 {
         Self.hash(tuple, purpose, ports: localPort, SipHash(key: secret, rounds: .many))

@@ -27,10 +27,15 @@ enum SegmentOut {
             checksum.add(bytes.bytes)
             bytes.store(checksum.value, at: 16)
         }
-        IPOut.prepend(from: tuple.localAddress, to: tuple.remoteAddress, protocol: .tcp, ecn: ecn, &frame)
+        if tuple.isIPv4 {
+            IPOut.prepend(from: .v4(tuple.localIPv4), to: .v4(tuple.remoteIPv4), protocol: .tcp, ecn: ecn, &frame)
+        } else {
+            IPOut.prepend(from: .v6(tuple.local), to: .v6(tuple.remote), protocol: .tcp, ecn: ecn, &frame)
+        }
     }
 
     /// The sum of addresses, protocol and length, which is the same in both directions and for both families.
+    @inline(__always)
     static func pseudoHeader(_ tuple: FourTuple, _ length: Int) -> Checksum {
         // The sum of a mapped IPv4 address is that of the address and 0xFFFF, which is nothing (RFC 1071 §2).
         Checksum.pseudoHeader(

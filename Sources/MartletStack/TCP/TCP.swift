@@ -170,7 +170,7 @@ struct TCP: ~Copyable {
     mutating func advance(to now: Instant) {
         connections.now = now
         connections.timers.advance(to: now)
-        while let (slot, kind) = connections.popExpired() {
+        while let (slot, kind) = connections.timers.popExpired() {
             let before = table[slot].state
             table[slot].expired(kind, &connections)
             if before == .synReceived, table[slot].state != .synReceived { leftSynReceived(slot) }
@@ -243,11 +243,12 @@ struct TCP: ~Copyable {
         table[slot].tuple = tuple
         table[slot].tableHash = demultiplexer.hash(of: tuple)
         demultiplexer.insert(table[slot].tableHash, slot)
-        table[slot].initialSend = hash.initialSequence(tuple, at: connections.now)
+        let numbers = hash.numbers(tuple, at: connections.now)
+        table[slot].initialSend = numbers.sequence
+        table[slot].timestampOffset = numbers.timestampOffset
         table[slot].snd.una = table[slot].initialSend
         table[slot].snd.nxt = table[slot].initialSend
         table[slot].snd.end = table[slot].initialSend + 1
-        table[slot].timestampOffset = hash.timestampOffset(tuple)
         table[slot].flags = [.timestamps, .sack, .scaled]
         if isActive { table[slot].flags.insert(.active) }
         table[slot].receiveLimit = connections.limits.receiveLimit

@@ -42,6 +42,7 @@ struct IPv4Header: BitwiseCopyable, Hashable, Sendable {
     ///
     /// - Precondition: `payloadLength` is in 0 ... 65,515.
     @inlinable
+    @inline(__always)
     init(
         source: IPv4Address, destination: IPv4Address, protocol: IPProtocol, payloadLength: Int, timeToLive: UInt8 = 64
     ) {
@@ -59,6 +60,7 @@ struct IPv4Header: BitwiseCopyable, Hashable, Sendable {
     ///
     /// The checksum is not verified: that is ``isIntact(_:)``.
     @inlinable
+    @inline(__always)
     init?(parsing bytes: RawSpan) {
         guard bytes.byteCount >= IPv4Header.minimumLength else { return nil }
         // Three loads rather than ten: each is checked against the span's end.
@@ -93,14 +95,12 @@ struct IPv4Header: BitwiseCopyable, Hashable, Sendable {
     ///
     /// - Precondition: `bytes` has 20 bytes or more; `headerLength` is a multiple of 4 in 20 ... 60.
     @inlinable
+    @inline(__always)
     func write(to bytes: inout MutableRawSpan) {
         precondition(headerLength >= 20 && headerLength <= 60 && headerLength & 3 == 0, "no header is so long")
-        bytes.store(firstWord, at: 0)
-        bytes.store(fragmentWord, at: 4)
-        bytes.store(timeToLive, at: 8)
-        bytes.store(self.protocol.rawValue, at: 9)
-        bytes.store(checksum, at: 10)
-        bytes.store(source, at: 12)
+        // Three stores rather than seven: each is checked against the span's end.
+        bytes.store(UInt64(firstWord) &<< 32 | UInt64(fragmentWord), at: 0)
+        bytes.store(UInt64(hopWord | UInt32(checksum)) &<< 32 | UInt64(source.bits), at: 8)
         bytes.store(destination, at: 16)
     }
 
@@ -118,11 +118,12 @@ struct IPv4Header: BitwiseCopyable, Hashable, Sendable {
 extension IPv4Header {
     /// What the checksum field is to hold if there are no options.
     @inlinable
+    @inline(__always)
     var computedChecksum: UInt16 {
         var sum = Checksum()
         sum.add(firstWord)
         sum.add(fragmentWord)
-        sum.add(UInt16(timeToLive) &<< 8 | UInt16(self.protocol.rawValue))
+        sum.add(hopWord)
         sum.add(source.bits)
         sum.add(destination.bits)
         return sum.value
@@ -132,6 +133,7 @@ extension IPv4Header {
     ///
     /// - Precondition: `bytes` has `headerLength` bytes or more.
     @inlinable
+    @inline(__always)
     func isIntact(_ bytes: RawSpan) -> Bool {
         guard headerLength == 20 else {
             return bytes.extracting(0..<Int(headerLength)).onesComplementSum() == 0xFFFF
@@ -146,12 +148,19 @@ extension IPv4Header {
     }
 
     @inlinable
+    @inline(__always)
     var firstWord: UInt32 {
         let trafficClass = UInt32(dscp & 63) &<< 2 | UInt32(ecn.rawValue)
         return 4 &<< 28 | UInt32(headerLength &>> 2) &<< 24 | trafficClass &<< 16 | UInt32(totalLength)
     }
 
+    /// The third word, with a checksum of 0.
     @inlinable
+    @inline(__always)
+    var hopWord: UInt32 { UInt32(timeToLive) &<< 24 | UInt32(self.protocol.rawValue) &<< 16 }
+
+    @inlinable
+    @inline(__always)
     var fragmentWord: UInt32 {
         let flags: UInt32 = (dontFragment ? 0x4000 : 0) | (moreFragments ? 0x2000 : 0)
         return UInt32(identification) &<< 16 | flags | UInt32(fragmentOffset &>> 3)

@@ -53,6 +53,7 @@ struct Segment: BitwiseCopyable, Sendable {
     ///
     /// - Precondition: `header` was read from the start of `packet`.
     @inlinable
+    @inline(__always)
     init?(_ header: TCPHeader, _ packet: RawSpan) {
         let headerLength = Int(header.headerLength)
         guard packet.byteCount <= Int(Int32.max), headerLength <= packet.byteCount else { return nil }
@@ -65,7 +66,9 @@ struct Segment: BitwiseCopyable, Sendable {
         payloadOffset = Int32(truncatingIfNeeded: headerLength)
         payloadLength = Int32(truncatingIfNeeded: packet.byteCount &- headerLength)
         self.options = TCPOptions()
-        if !self.options.readTimestampsOnly(options) { self.options = TCPOptions(parsing: options) }
+        if !self.options.readTimestampsOnly(options), !self.options.readUsualSYN(options) {
+            self.options = TCPOptions(parsing: options)
+        }
     }
 
     /// SEG.LEN: what the segment takes of the sequence space, its SYN and FIN included.

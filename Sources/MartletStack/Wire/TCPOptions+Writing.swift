@@ -11,8 +11,18 @@
 extension TCPOptions {
     /// Bytes that ``write(to:)`` writes: a multiple of four, and of no use to a header above 40.
     @inlinable
+    @inline(__always)
     var length: Int {
-        lengthWithoutSACK &+ (sackCount == 0 ? 0 : 4 &+ 8 &* Int(sackCount))
+        if isTimestampsAlone { return 12 }
+        return lengthWithoutSACK &+ (sackCount == 0 ? 0 : 4 &+ 8 &* Int(sackCount))
+    }
+
+    /// Whether these are the options that nearly every segment of an established connection has.
+    @inlinable
+    @inline(__always)
+    var isTimestampsAlone: Bool {
+        hasTimestamps && !isSACKPermitted && sackCount == 0 && windowScale == 255 && maximumSegmentSize == 0
+            && userTimeout == 0 && fastOpenLength == 255
     }
 
     /// How many SACK blocks fit beside the other options: 3 with timestamps, 4 without.
@@ -37,8 +47,9 @@ extension TCPOptions {
     /// - Precondition: `length` is at most 40 and at most the length of `bytes`; there are at most 4 SACK blocks, and the
     ///   cookie has at most 16 bytes.
     @inlinable
+    @inline(__always)
     func write(to bytes: inout MutableRawSpan) {
-        if hasTimestamps && length == 12 && !isSACKPermitted {
+        if isTimestampsAlone {
             bytes.store(TCPOptions.timestampsPrefix, at: 0)
             bytes.store(timestampValue, at: 4)
             bytes.store(timestampEcho, at: 8)

@@ -61,11 +61,28 @@ struct TCPOptions: BitwiseCopyable, Sendable {
     /// Reads the options that nearly every segment of an established connection has: the timestamps, aligned, alone.
     /// Returns false, and reads nothing, if `bytes` is anything else, which one comparison says.
     @inlinable
+    @inline(__always)
     mutating func readTimestampsOnly(_ bytes: RawSpan) -> Bool {
         guard bytes.byteCount == 12, bytes.uint32(at: 0) == TCPOptions.timestampsPrefix else { return false }
         hasTimestamps = true
         timestampValue = bytes.uint32(at: 4)
         timestampEcho = bytes.uint32(at: 8)
+        return true
+    }
+
+    /// Reads the options of a SYN, laid out as this stack, Linux and most others do: MSS; SACK permitted and timestamps;
+    /// NOP, window scale. Returns false, and reads nothing, if `bytes` is anything else.
+    @inlinable
+    mutating func readUsualSYN(_ bytes: RawSpan) -> Bool {
+        guard bytes.byteCount == 20, bytes.uint16(at: 0) == 0x0204, bytes.uint32(at: 4) == 0x0402_080A,
+            bytes.uint32(at: 16) &>> 8 == 0x01_0303
+        else { return false }
+        maximumSegmentSize = bytes.uint16(at: 2)
+        isSACKPermitted = true
+        hasTimestamps = true
+        timestampValue = bytes.uint32(at: 8)
+        timestampEcho = bytes.uint32(at: 12)
+        windowScale = min(bytes.byte(at: 19), 14)
         return true
     }
 

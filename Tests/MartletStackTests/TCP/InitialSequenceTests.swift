@@ -96,10 +96,10 @@ import Testing
 
     @Test func `The port search starts at the same place for the same remote end, whatever the local port`() {
         for other in variations {
-            let isSame = hash.portOffset(other) == hash.portOffset(tuple)
+            let isSame = hash.portSearch(other) == hash.portSearch(tuple)
             #expect(isSame == (other.localPort == 81))
         }
-        #expect(hash.portOffset(tuple) != hash.portCounter(tuple))
+        #expect(hash.portSearch(tuple).offset != hash.portSearch(tuple).counter)
     }
 
     @Test func `Table places fill all of a small table`() {

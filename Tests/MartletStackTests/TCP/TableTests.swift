@@ -112,7 +112,7 @@ import Testing
     func size() {
         let queues = 4 * MemoryLayout<UInt32>.stride
         let freeList = MemoryLayout<UInt32>.stride
-        let timers = Int(TCPTimer.count) * MemoryLayout<TimerNode>.stride
+        let timers = MemoryLayout<ConnectionTimers.Deadlines>.stride + MemoryLayout<TimerNode>.stride
         // Of the size that a million connections make: 2²¹ places.
         let places = Demultiplexer.places(forConnections: 1_000_000) * MemoryLayout<Demultiplexer.Entry>.stride
         let shares = queues + freeList + timers + (places + 999_999) / 1_000_000

@@ -195,6 +195,23 @@ extension TCPOptions: Equatable {
         }
     }
 
+    @Test func `The options of a usual SYN are read the short way as the long way reads them, and others are not`() {
+        func usualSYN(_ bytes: RawSpan) -> TCPOptions? {
+            var options = TCPOptions()
+            return options.readUsualSYN(bytes) ? options : nil
+        }
+        let usual = [UInt8](hex: "020405b4 0402080a 01020304 05060708 01030307")
+        #expect(usualSYN(usual.raw) == TCPOptions(bytes: usual))
+        for length in 0..<20 { #expect(usualSYN(usual.raw.extracting(0..<length)) == nil) }
+        #expect(usualSYN((usual + [1, 1, 1, 1]).raw) == nil)
+        for bit in 0..<160 {
+            var bytes = usual
+            bytes[bit / 8] ^= 1 << UInt8(bit % 8)
+            // Either it is declined, or the long way agrees.
+            if let options = usualSYN(bytes.raw) { #expect(options == TCPOptions(bytes: bytes), "bit \(bit)") }
+        }
+    }
+
     // MARK: Writing
 
     @Test func `Layouts are those that most stacks send`() {
