@@ -24,6 +24,10 @@ let package = Package(
         .executableTarget(
             name: "uring-echo", dependencies: ["PeerSupport"], path: "Peers/uring-echo", cSettings: warnings,
             linkerSettings: [.linkedLibrary("uring")]),
+        // Finds liblwip when it starts, and is a program that says so if its headers were not there when it was built.
+        .executableTarget(
+            name: "lwip-pair", dependencies: ["PeerSupport"], path: "Peers/lwip-pair",
+            cSettings: warnings + [.unsafeFlags(["-I/usr/include/lwip"])]),
         .executableTarget(name: "load", dependencies: ["PeerSupport"], path: "Peers/load", cSettings: warnings),
         .executableTarget(
             name: "nio-echo",
