@@ -42,13 +42,17 @@ private struct Ends: ~Copyable {
     let message = [UInt8](repeating: 0x2a, count: 64)
 
     init(connections: Int) {
-        var limits = TCPLimits()
-        limits.connections = connections
-        (limits.receiveLimit, limits.sendLimit) = (1 << 20, 1 << 20)
+        var limits = StackLimits()
+        limits.tcp.connections = connections
+        (limits.tcp.receiveLimit, limits.tcp.sendLimit) = (1 << 20, 1 << 20)
         // A few rounds. lwip-pair leaves TIME-WAIT at once.
-        limits.timeWait = 50_000
-        client = Stack(addresses: [Self.clientAddress], limits: limits, secret: (1, 2), now: now)
-        server = Stack(addresses: [Self.serverAddress], limits: limits, secret: (3, 4), now: now)
+        limits.tcp.timeWait = 50_000
+        func stack(_ address: IPAddress, _ number: UInt64) -> Stack {
+            let interface = InterfaceConfiguration(.ip, addresses: [InterfaceAddress(address, prefixLength: 24)])
+            return Stack([interface], limits: limits, pool: pool, secret: .init(low: number, high: 1), now: .zero)
+        }
+        client = stack(Self.clientAddress, 1)
+        server = stack(Self.serverAddress, 2)
     }
 
     /// What the client owes goes to the server, and is answered by `serve`; what the server owes goes to the client.

@@ -169,15 +169,18 @@ extension Stack {
         switch IPProtocol(rawValue: datagram.nextHeader) {
         case .tcp:
             guard !arrival.isGroupPacket else { break }
-            tcp.segmentArrives(
-                network.reassembly.memory.run(of: ring, at: 0, count: datagram.byteCount), from: key.source,
-                to: key.destination, isCongestionExperienced: arrival.isCongestionExperienced, at: arrival.now)
+            network.reassembly.memory.withRun(of: ring, at: 0, count: datagram.byteCount) {
+                tcp.segmentArrives(
+                    $0, from: key.source, to: key.destination,
+                    isCongestionExperienced: arrival.isCongestionExperienced, at: arrival.now)
+            }
         case .udp:
             // Who is not there is told so about whole packets alone: the header that would be quoted is gone.
-            _ = udp.datagramArrives(
-                network.reassembly.memory.run(of: ring, at: 0, count: datagram.byteCount), from: key.source,
-                to: key.destination, on: arrival.interface,
-                isCongestionExperienced: arrival.isCongestionExperienced)
+            network.reassembly.memory.withRun(of: ring, at: 0, count: datagram.byteCount) {
+                _ = udp.datagramArrives(
+                    $0, from: key.source, to: key.destination, on: arrival.interface,
+                    isCongestionExperienced: arrival.isCongestionExperienced)
+            }
         default: network.drop(.unknownProtocol)
         }
         network.reassembly.release(datagram)

@@ -25,20 +25,22 @@ struct RingMemory: ~Copyable {
         init() {}
     }
 
-    // SAFETY: `arena` and `blocks` are allocated here and freed in the deinit. Rings name blocks by index; `take` gives a run of
-    // blocks to one owner, and `release` checks that it is taken.
+    // SAFETY: `arena`, `blocks`, `free` and `spare` are allocated here and freed in the deinit. Rings name blocks by index; `take`
+    // gives a run of blocks to one owner, and `release` checks that it is taken. `free` has a place for each order, 0 ..< 32;
+    // `spare` has `spareLimit` places, of which the first `spareCount` are in use.
     @usableFromInline let arena: UnsafeMutableRawPointer
     @usableFromInline let blocks: UnsafeMutablePointer<Block>
     @usableFromInline let blockCount: Int
     /// For each order, the first free run; `.max` if there is none. Not inline: what is copied to find a ring's address
     /// stays small.
-    @usableFromInline var free = PlainTable<UInt32>(repeating: .max, count: 32)
+    @usableFromInline let free: UnsafeMutablePointer<UInt32>
     /// The orders that have a free run.
     @usableFromInline var orders: UInt32 = 0
     /// Single blocks that were given back last. Most connections take one for a message and give it back at once, so these are
     /// not joined with their neighbours before a longer run is wanted than there is.
-    private var spare = PlainTable<UInt32>(capacity: 64)
+    @usableFromInline let spare: UnsafeMutablePointer<UInt32>
     private var spareCount = 0
+    private static var spareLimit: Int { 64 }
     /// The order of a block that is neither taken nor free, but spare.
     private static var spareOrder: UInt8 { 254 }
 
@@ -58,6 +60,9 @@ struct RingMemory: ~Copyable {
         unsafe arena = .allocate(byteCount: blockCount * RingMemory.blockSize, alignment: 64)
         unsafe blocks = .allocate(capacity: blockCount)
         unsafe blocks.initialize(repeating: Block(), count: blockCount)
+        unsafe free = .allocate(capacity: 32)
+        unsafe free.initialize(repeating: .max, count: 32)
+        unsafe spare = .allocate(capacity: Self.spareLimit)
         // The largest runs that fit, from the start: each is aligned to its own size.
         var block = 0
         while block < blockCount {
@@ -72,6 +77,8 @@ struct RingMemory: ~Copyable {
     deinit {
         unsafe arena.deallocate()
         unsafe blocks.deallocate()
+        unsafe free.deallocate()
+        unsafe spare.deallocate()
     }
 
     /// A ring of at least `capacity` bytes, rounded up to a power of two; `nil` if no free run is so long.
@@ -85,7 +92,7 @@ struct RingMemory: ~Copyable {
         let fitting = orders & (UInt32.max << UInt32(order))
         guard fitting != 0 else { return nil }
         var found = fitting.trailingZeroBitCount
-        let block = free[found]
+        let block = unsafe free[found]
         unlink(block)
         while found > order {
             found &-= 1
@@ -107,9 +114,9 @@ struct RingMemory: ~Copyable {
                 && blocks[Int(ring.block)].order == ring.order,
             "a ring given back twice")
         bytesTaken -= RingMemory.blockSize << Int(ring.order)
-        if ring.order == 0, spareCount < spare.count {
+        if ring.order == 0, spareCount < Self.spareLimit {
             unsafe blocks[Int(ring.block)].order = Self.spareOrder
-            spare[spareCount] = ring.block
+            unsafe spare[spareCount] = ring.block
             spareCount += 1
         } else {
             join(ring.block, order: ring.order)
@@ -118,7 +125,7 @@ struct RingMemory: ~Copyable {
 
     private mutating func takeSpare() -> ByteRing {
         spareCount -= 1
-        let block = spare[spareCount]
+        let block = unsafe spare[spareCount]
         unsafe blocks[Int(block)].order = 0
         bytesTaken += RingMemory.blockSize
         return ByteRing(block: block, order: 0)
@@ -127,7 +134,7 @@ struct RingMemory: ~Copyable {
     private mutating func joinSpare() {
         while spareCount > 0 {
             spareCount -= 1
-            join(spare[spareCount], order: 0)
+            unsafe join(spare[spareCount], order: 0)
         }
     }
 
@@ -153,12 +160,12 @@ struct RingMemory: ~Copyable {
     }
 
     private mutating func link(_ block: UInt32, order: UInt8) {
-        let next = free[Int(order)]
+        let next = unsafe free[Int(order)]
         var entry = Block()
         (entry.next, entry.order, entry.isFree) = (next, order, true)
         unsafe blocks[Int(block)] = entry
         if next != .max { unsafe blocks[Int(next)].previous = block }
-        free[Int(order)] = block
+        unsafe free[Int(order)] = block
         orders |= 1 &<< UInt32(order)
     }
 
@@ -168,7 +175,7 @@ struct RingMemory: ~Copyable {
         if entry.previous != .max {
             unsafe blocks[Int(entry.previous)].next = entry.next
         } else {
-            free[Int(entry.order)] = entry.next
+            unsafe free[Int(entry.order)] = entry.next
             if entry.next == .max { orders &= ~(1 &<< UInt32(entry.order)) }
         }
         if entry.next != .max { unsafe blocks[Int(entry.next)].previous = entry.previous }

@@ -78,7 +78,7 @@ struct TCP: ~Copyable {
         let before = table[slot].state
         if before == .closed {
             // Its user has not let go of it yet, but to the peer it is nobody any more.
-            demultiplexer.remove(tuple, slot)
+            demultiplexer.remove(table[slot].tableHash, slot)
             return strangerArrives(segment, tuple)
         }
         if before == .timeWait, segment.flags.contains(.syn), segment.flags.isDisjoint(with: [.ack, .rst]),

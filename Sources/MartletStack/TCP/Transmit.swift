@@ -61,7 +61,7 @@ extension TCB {
             }
         }
         // Nothing is in flight, and the window is closed or too small to be used: only a timer goes on from here.
-        if snd.nxt == snd.una, snd.nxt < snd.end, timerUse != .persist || !stack.timers.isArmed(Int32(slot) * 4) {
+        if snd.nxt == snd.una, snd.nxt < snd.end, timerUse != .persist || !stack.isArmed(.retransmit, of: slot) {
             armPersist(&stack)
         }
         if spurious.frto == .newData, snd.nxt <= recoveryPoint {

@@ -100,8 +100,9 @@ import Testing
             MemoryLayout<TCB>.offset(of: \.mss), MemoryLayout<TCB>.offset(of: \.peerSegment),
             MemoryLayout<TCB>.offset(of: \.tuple), MemoryLayout<TCB>.offset(of: \.slot),
             MemoryLayout<TCB>.offset(of: \.sendRing), MemoryLayout<TCB>.offset(of: \.quickAcks),
-            MemoryLayout<TCB>.offset(of: \.rangeCount), MemoryLayout<TCB>.offset(of: \.recordHead),
-            MemoryLayout<TCB>.offset(of: \.recordTail), MemoryLayout<TCB>.offset(of: \.timestampOffset),
+            MemoryLayout<TCB>.offset(of: \.recordHead), MemoryLayout<TCB>.offset(of: \.duplicateAcks),
+            // Behind all of the out-of-order list.
+            MemoryLayout<TCB>.offset(of: \.backoff),
         ] {
             #expect(offset.map { $0 < 128 } == true)
         }
