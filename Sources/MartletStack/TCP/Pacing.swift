@@ -62,7 +62,7 @@ extension TCB {
     /// Whether data may leave now. If not, a timer brings the connection back.
     mutating func mayDepart(_ stack: inout Connections) -> Bool {
         guard !pacing.mayDepart(at: stack.now) else { return true }
-        guard !stack.timers.isArmed(Int32(slot) * 4 + TCPTimer.pacing.rawValue) else { return false }
+        guard !stack.isArmed(.pacing, of: slot) else { return false }
         let wait = pacing.nextDeparture.nanoseconds - stack.now.nanoseconds
         stack.arm(.pacing, of: slot, in: max(wait, Self.burst / 2))
         return false
