@@ -110,16 +110,22 @@ extension Stack {
     var connectionCount: Int { tcp.connectionCount }
 
     mutating func listen(port: UInt16, backlog: Int) -> Int { tcp.listen(port: port, backlog: backlog) }
+    mutating func set(_ settings: TCPSettings, ofListener listener: Int) -> Bool {
+        tcp.set(settings, ofListener: listener)
+    }
     mutating func accept(_ listener: Int) -> ConnectionID? { tcp.accept(listener) }
 
-    /// OPEN, active, from `local` or the address that fits. Nil if there is no way, or no port or connection is free.
-    mutating func connect(from local: IPAddress? = nil, to remote: IPAddress, port: UInt16) -> ConnectionID? {
+    /// OPEN, active, from `local` or the address that fits. Nil if there is no way, no port or connection is free, or no room
+    /// for the settings.
+    mutating func connect(
+        from local: IPAddress? = nil, to remote: IPAddress, port: UInt16, _ settings: TCPSettings = TCPSettings()
+    ) -> ConnectionID? {
         guard let source = local ?? network.sourceAddress(for: remote, at: tcp.now),
             let path = network.path(to: remote, from: source, at: tcp.now)
         else { return nil }
         // MUST-46: all hosts of the link are not one.
         if case .v4(let address) = remote, network.addresses.isBroadcast(address, on: path.interface) { return nil }
-        return tcp.connect(from: source, to: remote, port: port)
+        return tcp.connect(from: source, to: remote, port: port, settings)
     }
 
     func state(of id: ConnectionID) -> TCPState { tcp.state(of: id) }
@@ -129,5 +135,6 @@ extension Stack {
     mutating func finish(_ id: ConnectionID) { tcp.finish(id) }
     mutating func abort(_ id: ConnectionID) { tcp.abort(id) }
     mutating func release(_ id: ConnectionID) { tcp.release(id) }
-    mutating func setNoDelay(_ id: ConnectionID, _ isOn: Bool) { tcp.setNoDelay(id, isOn) }
+    func settings(of id: ConnectionID) -> TCPSettings? { tcp.settings(of: id) }
+    mutating func set(_ settings: TCPSettings, of id: ConnectionID) -> Bool { tcp.set(settings, of: id) }
 }

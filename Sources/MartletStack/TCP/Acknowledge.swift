@@ -33,11 +33,10 @@ extension TCB {
     mutating func acknowledge(_ segment: Segment, _ stack: inout Connections) -> Bool {
         let ack = segment.acknowledgment
         // The byte of a zero-window probe has been sent once the peer takes it: the window has opened, and only this tells.
-        if timerUse == .persist, probes > 0, ack == snd.nxt + 1, snd.nxt < snd.end { snd.nxt = ack }
+        if timerUse == .persist, backoff > 0, ack == snd.nxt + 1, snd.nxt < snd.end { snd.nxt = ack }
         // No window of the peer's can have been larger than its scale allows, so no ACK is older.
         guard ack <= snd.nxt, ack >= snd.una - (65_535 << Int(sendShift)) else {
-            stack.counters.challengeAcks &+= 1
-            owe(.ack, &stack)
+            challenge(&stack)
             return false
         }
         let pipeBefore = pipe
@@ -110,7 +109,11 @@ extension TCB {
         let window = isScaled ? UInt32(segment.window) << UInt32(sendShift) : UInt32(segment.window)
         if snd.wnd == 0, window > 0 {
             probes = 0
-            if timerUse == .persist { stack.cancel(.retransmit, of: slot) }
+            if timerUse == .persist {
+                stack.cancel(.retransmit, of: slot)
+                timerUse = .timeout
+                backoff = 0
+            }
         }
         if window > snd.wnd { owe(.data, &stack) }
         snd.wnd = window

@@ -14,9 +14,17 @@ struct TCPLimits: BitwiseCopyable, Sendable {
     var mtu: UInt16 = 1500
     var delayedAck: Int64 = 40_000_000
     var timeWait: Int64 = 60_000_000_000
-    /// Retransmissions before a connection is given up (R2, RFC 9293 §3.8.3).
+    /// R2 (RFC 9293 §3.8.3): a connection is given up after so many retransmissions, and so many nanoseconds (SHLD-11).
     var retries: UInt8 = 15
+    var leastR2: Int64 = 100_000_000_000
+    /// R2 of a SYN (MUST-23), and of a SYN-ACK, for which the count alone is enough.
     var synRetries: UInt8 = 6
+    var synR2: Int64 = 180_000_000_000
+    /// Bytes of a connection that the user has let go may wait so long for an acknowledgement, and its FIN-WAIT-2 may last.
+    var orphanTimeout: Int64 = 100_000_000_000
+    var finWait2: Int64 = 60_000_000_000
+    /// Different settings that connections may have at the same time.
+    var settings = 256
     var congestion = CongestionAlgorithm.cubic
     var ecn = ECNUse.whenAsked
     /// Whether algorithms that set no rate are paced too, by their window and round trip.
@@ -46,6 +54,13 @@ struct TCPCounters: BitwiseCopyable, Sendable {
     var retransmits: UInt64 = 0
     var timeouts: UInt64 = 0
     var tailProbes: UInt64 = 0
+    var keepAliveProbes: UInt64 = 0
+    /// Connections whose retransmissions reached R1.
+    var suspectPaths: UInt64 = 0
+    /// Connections that were reset because their time to linger was over.
+    var lingersEnded: UInt64 = 0
+    /// Challenge ACKs and answers to strays that were not sent, as there were too many.
+    var answersWithheld: UInt64 = 0
     var fastRecoveries: UInt64 = 0
     /// Timeouts and fast recoveries that were for nothing, and have been taken back.
     var spuriousTimeouts: UInt64 = 0
@@ -59,6 +74,8 @@ struct TCPCounters: BitwiseCopyable, Sendable {
     var duplicateReportsIn: UInt64 = 0
     var duplicateReportsOut: UInt64 = 0
     var listenOverflows: UInt64 = 0
+    /// Settings refused, because there were too many different ones.
+    var noSettings: UInt64 = 0
 }
 
 /// Shared by all connections of a stack, beside their TCBs.
@@ -68,6 +85,9 @@ struct Connections: ~Copyable {
     var rings: RingMemory
     var records: SentRecords
     var ranges: Ranges
+    var settings: SettingsTable
+    /// For the IP layer.
+    var advice = NegativeAdvice()
     /// Those who owe: a SYN or RST, an ACK, data.
     var control: SlotQueue
     var acks: SlotQueue
@@ -88,12 +108,21 @@ struct Connections: ~Copyable {
         rings = RingMemory(byteCount: limits.ringMemory)
         records = SentRecords(capacity: limits.sentRecords)
         ranges = Ranges(capacity: limits.ranges)
+        settings = SettingsTable(capacity: limits.settings)
         control = SlotQueue(capacity: limits.connections)
         acks = SlotQueue(capacity: limits.connections)
         data = SlotQueue(capacity: limits.connections)
         news = SlotQueue(capacity: limits.connections)
         fullSize = SlotQueue(capacity: limits.connections)
     }
+
+    /// Nanoseconds of a tick, about a millisecond. Counts of ticks wrap after 52 days, half of which still compare.
+    static var tickLength: Int64 { 1 << 20 }
+    static func tick(of instant: Instant) -> UInt32 { UInt32(truncatingIfNeeded: instant.nanoseconds >> 20) }
+    var tick: UInt32 { Connections.tick(of: now) }
+
+    /// From an earlier tick until now.
+    func nanoseconds(since earlier: UInt32) -> Int64 { Int64(tick &- earlier) << 20 }
 
     mutating func arm(_ timer: TCPTimer, of slot: UInt32, in nanoseconds: Int64) {
         timers.arm(timer, of: slot, at: now.advanced(byNanoseconds: nanoseconds))

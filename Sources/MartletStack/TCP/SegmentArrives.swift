@@ -29,8 +29,9 @@ extension TCB {
             if state == .timeWait, segment.flags.contains(.fin) {
                 stack.arm(.slow, of: slot, in: stack.limits.timeWait)
             }
-            return owe(.ack, &stack)
+            return answerStray(segment, &stack)
         }
+        heard(stack)
         // Second, check the RST bit (RFC 5961 §3.2: only exactly the next number resets).
         if segment.flags.contains(.rst) {
             guard segment.sequence == rcv.nxt else { return challenge(&stack) }
@@ -60,6 +61,7 @@ extension TCB {
         }
         progressAfterAcknowledgment(&stack)
         if state == .closed { return }
+        if segment.options.userTimeout != 0 { userTimeoutArrives(segment.options, stack) }
         // Seventh, process the segment text.
         if segment.payloadLength > 0 {
             noteMark(segment, &stack)
@@ -81,6 +83,7 @@ extension TCB {
         return state == .established && segment.flags.isDisjoint(with: unusual) && segment.flags.contains(.ack)
             && segment.sequence == rcv.nxt && phase == .open && outOfOrder.isEmpty
             && UInt32(segment.window) << UInt32(sendShift) == snd.wnd && segment.options.sackCount == 0
+            && segment.options.userTimeout == 0
             && segment.acknowledgment >= snd.una && segment.acknowledgment <= snd.nxt
             && (!flags.contains(.timestamps)
                 || (segment.options.hasTimestamps
@@ -90,12 +93,19 @@ extension TCB {
     }
 
     private mutating func predictedArrives(_ segment: Segment, _ packet: RawSpan, _ stack: inout Connections) {
+        heard(stack)
         noteTimestamp(segment, stack.now)
         if segment.acknowledgment > snd.una {
             _ = acknowledge(segment, &stack)
             if snd.nxt < snd.end { owe(.data, &stack) }
         }
         if segment.payloadLength > 0 { textArrives(segment, packet, &stack) }
+    }
+
+    /// The peer is there: what was asked to find that out is answered.
+    private mutating func heard(_ stack: borrowing Connections) {
+        heardAt = stack.tick
+        if probes > 0, recordHead == SentRecords.none { probes = 0 }
     }
 
     // MARK: Steps
@@ -109,8 +119,8 @@ extension TCB {
             if window == 0 { return segment.sequence == rcv.nxt }
             return segment.sequence >= rcv.nxt && segment.sequence < rcv.edge
         }
-        // With a window of zero ACKs, RSTs and URGs are still valid; data is not (MUST-66).
-        if window == 0 { return segment.sequence == rcv.nxt && segment.payloadLength == 0 }
+        // With a window of zero the ACK, RST and URG of the next segment are still valid; its data is cut off (MUST-66).
+        if window == 0 { return segment.sequence == rcv.nxt }
         let last = segment.sequence + (length - 1)
         return (segment.sequence >= rcv.nxt && segment.sequence < rcv.edge) || (last >= rcv.nxt && last < rcv.edge)
     }
@@ -123,7 +133,7 @@ extension TCB {
         else { return true }
         stack.counters.oldTimestamps &+= 1
         noteDuplicate(segment)
-        owe(.ack, &stack)
+        answerStray(segment, &stack)
         return false
     }
 
@@ -134,11 +144,6 @@ extension TCB {
         else { return }
         recentTimestamp = segment.options.timestampValue
         recentTimestampAt = now
-    }
-
-    private mutating func challenge(_ stack: inout Connections) {
-        stack.counters.challengeAcks &+= 1
-        owe(.ack, &stack)
     }
 
     private mutating func resetArrives(_ stack: inout Connections) {
@@ -191,6 +196,7 @@ extension TCB {
         } else if flags.contains(.scaled) {
             sendShift = min(options.windowScale, 14)
         }
+        if options.userTimeout != 0 { userTimeoutArrives(options, stack) }
         if options.hasTimestamps {
             recentTimestamp = options.timestampValue
             recentTimestampAt = stack.now
@@ -224,12 +230,14 @@ extension TCB {
             minimumRTT.sample(age, at: stack.now)
         }
         let initial = CongestionLimits.initialWindow(mss: UInt32(mss), lostSYNs: Int(backoff))
-        congestion = CongestionControl(stack.limits.congestion)
+        congestion = CongestionControl(stack.settings[settings].congestion ?? stack.limits.congestion)
         congestion.established(
             mss: UInt32(mss), initialWindow: initial, smoothedRTT: rtt.srtt, at: stack.now,
             random: UInt64(initialSend.bits))
         rate = DeliveryRate(now: stack.now)
         backoff = 0
+        heardAt = stack.tick
+        armKeepAlive(&stack)
         tell(.established, &stack)
         if flags.contains(.finWanted), !flags.contains(.finSent) { state = .finWait1 }
     }
@@ -241,7 +249,7 @@ extension TCB {
         case .finWait1:
             state = .finWait2
             tell(.acknowledged, &stack)
-            if flags.contains(.released) { stack.arm(.slow, of: slot, in: stack.limits.timeWait) }
+            if flags.contains(.released) { armLinger(&stack) }
         case .closing:
             tell(.acknowledged, &stack)
             enterTimeWait(&stack)
@@ -317,7 +325,7 @@ extension TCB {
         // Of a frame that a link has merged, each segment counts.
         let size = Int(peerSegment)
         if count >= size { unacknowledgedSegments &+= count < 2 * size ? 1 : 2 }
-        if isUrgent || quickAcks > 0 || unacknowledgedSegments >= 2 {
+        if isUrgent || quickAcks > 0 || unacknowledgedSegments >= 2 || flags.contains(.quickAck) {
             if quickAcks > 0 { quickAcks -= 1 }
             owe(.ack, &stack)
         } else if !stack.isArmed(.delayedAck, of: slot) {

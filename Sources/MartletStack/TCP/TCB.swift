@@ -69,6 +69,10 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     @usableFromInline static var scaled: TCBFlags { TCBFlags(rawValue: 1 << 2) }
     /// Small segments go at once: no waiting for ACKs (Nagle).
     @usableFromInline static var noDelay: TCBFlags { TCBFlags(rawValue: 1 << 4) }
+    /// Partial segments wait until the user wants no more of it.
+    @usableFromInline static var corked: TCBFlags { TCBFlags(rawValue: 1 << 5) }
+    /// The corked have waited long enough: once, a partial segment goes.
+    @usableFromInline static var pushOnce: TCBFlags { TCBFlags(rawValue: 1 << 6) }
     /// Opened by `connect` and not by a listener.
     @usableFromInline static var active: TCBFlags { TCBFlags(rawValue: 1 << 7) }
     /// The user has closed: bytes that come now are refused (RFC 1122 §4.2.2.13).
@@ -81,6 +85,10 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     @usableFromInline static var finSent: TCBFlags { TCBFlags(rawValue: 1 << 11) }
     /// The peer's FIN has arrived, in order.
     @usableFromInline static var finReceived: TCBFlags { TCBFlags(rawValue: 1 << 12) }
+    /// Each segment with data is acknowledged at once.
+    @usableFromInline static var quickAck: TCBFlags { TCBFlags(rawValue: 1 << 13) }
+    /// The next segment that is not a SYN tells the peer of the user timeout (RFC 5482).
+    @usableFromInline static var userTimeoutOwed: TCBFlags { TCBFlags(rawValue: 1 << 14) }
     /// The user was refused room and wants to hear of it.
     @usableFromInline static var wantsRoom: TCBFlags { TCBFlags(rawValue: 1 << 17) }
     /// cwnd was the limit when segments were last sent (RFC 7661).
@@ -170,6 +178,7 @@ struct TCB: BitwiseCopyable {
     @usableFromInline var recordTail = SentRecords.none
     @usableFromInline var timestampOffset: UInt32 = 0
     var rtt = RTT()
+    /// Probes since the peer last said something: of a closed window, of an idle connection, or the one of a tail.
     @usableFromInline var probes: UInt8 = 0
     var minimumRTT = MinimumRTT()
     var rack = RACK()
@@ -199,6 +208,15 @@ struct TCB: BitwiseCopyable {
     var initialSend = SequenceNumber(0)
     var initialReceive = SequenceNumber(0)
     var listener: Int32 = -1
+    /// The number of its settings in the stack's table.
+    var settings: UInt16 = 0
+    /// Seconds; 0 for what the stack's limits say.
+    var userTimeout: UInt16 = 0
+    /// Ticks of `Connections`: when the peer last sent something acceptable; since when nothing is acknowledged that should be;
+    /// and until when answers to strays are spread out.
+    var heardAt: UInt32 = 0
+    var stalledAt: UInt32 = 0
+    var answersUntil: UInt32 = 0
     /// Within the range that came last out of order: SACK reports it first.
     var lastRange = SequenceNumber(0)
     /// What came twice, and is to be reported by the next ACK (RFC 2883); empty if nothing did.
@@ -224,6 +242,8 @@ public struct ConnectionEvents: OptionSet, BitwiseCopyable, Sendable {
     public static var acknowledged: ConnectionEvents { ConnectionEvents(rawValue: 16) }
     /// The connection has ended: reset, timed out, or closed by both.
     public static var ended: ConnectionEvents { ConnectionEvents(rawValue: 32) }
+    /// Nothing is acknowledged although it was sent three times and more: the way to the peer may be broken (RFC 9293 §3.8.3).
+    public static var suspect: ConnectionEvents { ConnectionEvents(rawValue: 128) }
 }
 
 /// Why a connection ended before its time.
@@ -259,6 +279,8 @@ enum RetransmitTimer: UInt8, BitwiseCopyable {
     case reordering
     /// The peer's window is closed: ask again.
     case persist
+    /// Nothing is in flight, and something waits for time alone: a corked segment.
+    case patience
 }
 
 /// What RACK keeps of a connection (RFC 8985 §5.2): the latest delivered send time, and how much reordering to tolerate.

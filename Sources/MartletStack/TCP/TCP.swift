@@ -14,6 +14,8 @@ struct TCP: ~Copyable {
     struct Listener {
         let port: UInt16
         let backlog: Int
+        /// The number of the settings that its connections get.
+        var settings: UInt16 = 0
         var isOpen = true
         var accepted: [UInt32] = []
         /// Connections that are not established yet.
@@ -33,6 +35,7 @@ struct TCP: ~Copyable {
     var ringBytesTaken: Int { connections.rings.bytesTaken }
     var sentRecordsFree: Int { connections.records.freeCount }
     var rangesFree: Int { connections.ranges.freeCount }
+    var settingsCount: Int { connections.settings.count }
 
     /// The instant until which nothing happens by itself; nil if nothing ever does.
     var nextDeadline: Instant? {
@@ -115,7 +118,9 @@ struct TCP: ~Copyable {
 
     private mutating func synArrives(_ segment: Segment, _ tuple: FourTuple, _ listener: Int) {
         let waiting = listeners[listener].accepted.count + listeners[listener].halfOpen
-        guard waiting < listeners[listener].backlog, let slot = open(tuple, isActive: false) else {
+        guard waiting < listeners[listener].backlog,
+            let slot = open(tuple, listeners[listener].settings, isActive: false)
+        else {
             connections.counters.listenOverflows &+= 1
             return
         }
@@ -201,9 +206,13 @@ struct TCP: ~Copyable {
         if !table[slot].receiveRing.isNone { connections.rings.release(table[slot].receiveRing) }
         table[slot].receiveRing = .none
         if table[slot].state != .closed { table[slot].end(nil, &connections) }
+        connections.settings.release(table[slot].settings)
         demultiplexer.remove(table[slot].tableHash, slot)
         table.release(slot)
     }
+
+    /// A peer that the way to is suspect, for the IP layer to look for another (RFC 9293 §3.8.3); nil if there is none.
+    mutating func takeSuspect() -> IPAddress? { connections.advice.popLast() }
 
     // MARK: User calls
 
@@ -213,14 +222,31 @@ struct TCP: ~Copyable {
         return listeners.count - 1
     }
 
+    /// Gives settings to the connections that a listener accepts from now on. Returns false if there is no room for them.
+    mutating func set(_ settings: TCPSettings, ofListener listener: Int) -> Bool {
+        guard let number = takeSettings(settings) else { return false }
+        connections.settings.release(listeners[listener].settings)
+        listeners[listener].settings = number
+        return true
+    }
+
+    private mutating func takeSettings(_ settings: TCPSettings) -> UInt16? {
+        let number = connections.settings.take(settings)
+        if number == nil { connections.counters.noSettings &+= 1 }
+        return number
+    }
+
     /// A connection that a listener has completed; nil if there is none.
     mutating func accept(_ listener: Int) -> ConnectionID? {
         guard !listeners[listener].accepted.isEmpty else { return nil }
         return table.id(of: listeners[listener].accepted.removeFirst())
     }
 
-    /// OPEN, active. Nil if no port or no connection is free, or the address is not of one host (MUST-46).
-    mutating func connect(from local: IPAddress, to remote: IPAddress, port: UInt16) -> ConnectionID? {
+    /// OPEN, active. Nil if no port or no connection is free, no room for the settings, or the address is not of one host
+    /// (MUST-46).
+    mutating func connect(
+        from local: IPAddress, to remote: IPAddress, port: UInt16, _ settings: TCPSettings
+    ) -> ConnectionID? {
         var tuple = FourTuple(localAddress: local, localPort: 0, remoteAddress: remote, remotePort: port)
         guard tuple.isRemoteOneHost else { return nil }
         var candidate = tuple
@@ -228,16 +254,17 @@ struct TCP: ~Copyable {
             candidate.localPort = port
             return demultiplexer.find(candidate, in: table) == nil
         }
-        guard let found else { return nil }
+        guard let found, let number = takeSettings(settings) else { return nil }
         tuple.localPort = found
-        guard let slot = open(tuple, isActive: true) else { return nil }
+        defer { connections.settings.release(number) }
+        guard let slot = open(tuple, number, isActive: true) else { return nil }
         table[slot].state = .synSent
         table[slot].owe(.control, &connections)
         connections.arm(.retransmit, of: slot, in: Int64(table[slot].rtt.rto) * 1000)
         return table.id(of: slot)
     }
 
-    private mutating func open(_ tuple: FourTuple, isActive: Bool) -> UInt32? {
+    private mutating func open(_ tuple: FourTuple, _ settings: UInt16, isActive: Bool) -> UInt32? {
         guard let slot = table.take() else { return nil }
         let hash = demultiplexer.hash
         table[slot].tuple = tuple
@@ -251,10 +278,11 @@ struct TCP: ~Copyable {
         table[slot].snd.end = table[slot].initialSend + 1
         table[slot].flags = [.timestamps, .sack, .scaled]
         if isActive { table[slot].flags.insert(.active) }
-        table[slot].receiveLimit = connections.limits.receiveLimit
-        table[slot].sendLimit = connections.limits.sendLimit
+        connections.settings.take(again: settings)
+        table[slot].settings = settings
+        table[slot].apply(connections.settings[settings], &connections)
         var shift: UInt8 = 0
-        while shift < 14, Int(connections.limits.receiveLimit) >> Int(shift) > 65_535 { shift += 1 }
+        while shift < 14, Int(table[slot].receiveLimit) >> Int(shift) > 65_535 { shift += 1 }
         table[slot].receiveShift = shift
         return slot
     }
@@ -279,6 +307,7 @@ struct TCP: ~Copyable {
         case "snd_una": return Int64(tcb.snd.una - tcb.initialSend)
         case "snd_nxt": return Int64(tcb.snd.nxt - tcb.initialSend)
         case "rcv_nxt": return Int64(tcb.rcv.nxt - tcb.initialReceive)
+        case "user_timeout": return Int64(tcb.userTimeout)
         case "retransmits": return Int64(tcb.statistics.retransmits)
         case "spurious_timeouts": return Int64(connections.counters.spuriousTimeouts)
         case "spurious_recoveries": return Int64(connections.counters.spuriousRecoveries)
@@ -309,16 +338,23 @@ struct TCP: ~Copyable {
         if let slot = table.slot(of: id) { table[slot].abort(&connections) }
     }
 
-    mutating func setNoDelay(_ id: ConnectionID, _ isOn: Bool) {
-        guard let slot = table.slot(of: id) else { return }
-        if isOn { table[slot].flags.insert(.noDelay) } else { table[slot].flags.remove(.noDelay) }
+    func settings(of id: ConnectionID) -> TCPSettings? {
+        table.slot(of: id).map { connections.settings[table[$0].settings] }
+    }
+
+    /// Changes the settings of a connection, from now on. Returns false if there is no room for them or no connection.
+    mutating func set(_ settings: TCPSettings, of id: ConnectionID) -> Bool {
+        guard let slot = table.slot(of: id), let number = takeSettings(settings) else { return false }
+        connections.settings.release(table[slot].settings)
+        table[slot].settings = number
+        if table[slot].state != .closed { table[slot].apply(settings, &connections) }
+        return true
     }
 
     /// Lets go of a connection: it is closed if it is not, and its slot comes back when it has ended.
     mutating func release(_ id: ConnectionID) {
         guard let slot = table.slot(of: id) else { return }
-        table[slot].flags.insert(.released)
-        table[slot].close(&connections)
+        table[slot].release(&connections)
         if table[slot].state == .closed { table[slot].tell(.ended, &connections) }
     }
 

@@ -19,7 +19,7 @@ extension TCB {
             }
         }
         timerUse = .timeout
-        stack.arm(.retransmit, of: slot, in: rto)
+        stack.arm(.retransmit, of: slot, in: limited(rto, stack))
     }
 
     /// A timer of this connection has expired.
@@ -27,7 +27,7 @@ extension TCB {
         switch timer {
         case .delayedAck: owe(.ack, &stack)
         case .pacing: owe(.data, &stack)
-        case .slow: if state == .timeWait || state == .finWait2 { end(nil, &stack) }
+        case .slow: slowExpired(&stack)
         case .retransmit: retransmitExpired(&stack)
         }
     }
@@ -48,27 +48,56 @@ extension TCB {
             owe(.probe, &stack)
             armRetransmit(&stack)
         case .persist:
+            if isClosedForGood(stack) { return giveUp(&stack) }
             probes = min(probes + 1, 254)
+            backoff = min(backoff + 1, 254)
             owe(.probe, &stack)
+        case .patience:
+            flags.insert(.pushOnce)
+            owe(.data, &stack)
         case .timeout:
             if state == .synSent || state == .synReceived {
-                if backoff >= stack.limits.synRetries { return end(.timedOut, &stack) }
-                backoff += 1
+                if isUnanswered(stack) { return giveUp(&stack) }
+                backoff = min(backoff + 1, 254)
+                suspect(&stack)
                 rtt.backOff()
                 owe(.control, &stack)
-                return stack.arm(.retransmit, of: slot, in: Int64(rtt.rto) * 1000)
+                return stack.arm(.retransmit, of: slot, in: limited(Int64(rtt.rto) * 1000, stack))
             }
-            if backoff >= stack.limits.retries { return end(.timedOut, &stack) }
+            if backoff == 0, recordHead != SentRecords.none { stall(since: stack.records[recordHead].sentAt) }
+            if isUnreachable(stack) { return giveUp(&stack) }
             timedOut(&stack)
+            suspect(&stack)
             armRetransmit(&stack)
         }
     }
 
-    /// The peer's window is closed and there is something to send: ask, at RTO and then less and less often.
+    /// The peer has been silent for too long. One that is gone hears nothing; one whose user has let go, and who may
+    /// be there with a closed window, is reset.
+    private mutating func giveUp(_ stack: inout Connections) {
+        if flags.contains(.released), state.isSynchronized { return abort(&stack) }
+        end(.timedOut, &stack)
+    }
+
+    /// The peer's window is closed and there is something to send: ask, at RTO and then less and less often (MUST-35, MUST-36,
+    /// SHLD-29, SHLD-30). More bytes from the user do not put the question off.
     mutating func armPersist(_ stack: inout Connections) {
         guard recordHead == SentRecords.none else { return }
+        let isArmed = stack.timers.isArmed(Int32(slot) * 4)
+        if timerUse == .persist, isArmed { return }
+        if timerUse != .persist {
+            stall(since: stack.now)
+            backoff = 0
+        }
         timerUse = .persist
         let rto = Int64(max(rtt.rto, 200_000)) * 1000
-        stack.arm(.retransmit, of: slot, in: min(rto << Int64(min(probes, 9)), 60_000_000_000))
+        stack.arm(.retransmit, of: slot, in: limited(min(rto << Int64(min(backoff, 9)), 60_000_000_000), stack))
+    }
+
+    /// Corked bytes wait for 200 ms at most, once nothing is in flight (tcp(7), TCP_CORK).
+    mutating func armPatience(_ stack: inout Connections) {
+        guard recordHead == SentRecords.none, !stack.timers.isArmed(Int32(slot) * 4) else { return }
+        timerUse = .patience
+        stack.arm(.retransmit, of: slot, in: 200_000_000)
     }
 }

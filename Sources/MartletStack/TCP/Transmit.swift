@@ -60,9 +60,15 @@ extension TCB {
                 return true
             }
         }
-        // Nothing is in flight, and the window is closed or too small to be used: only a timer goes on from here.
-        if snd.nxt == snd.una, snd.nxt < snd.end, timerUse != .persist || !stack.isArmed(.retransmit, of: slot) {
-            armPersist(&stack)
+        // Nothing is in flight, and the window is closed or too small to be used, or there is a cork: only a timer goes on
+        // from here.
+        if snd.nxt == snd.una, snd.nxt < snd.end {
+            let isCorked = flags.contains(.corked) && !flags.contains(.pushOnce) && snd.wnd > 0
+            if isCorked {
+                armPatience(&stack)
+            } else if timerUse != .persist || !stack.isArmed(.retransmit, of: slot) {
+                armPersist(&stack)
+            }
         }
         if spurious.frto == .newData, snd.nxt <= recoveryPoint {
             // RFC 5682 §2.1, step 2b: without new data there is no more to find out.
@@ -109,6 +115,11 @@ extension TCB {
         guard count > 0 else { return nil }
         if count == Int(mss) { return inOneFrame(min(waiting, usable, allowed), frameRoom, stack) }
         let isAll = count == waiting
+        if isAll, flags.contains(.corked), !wantsFIN {
+            guard flags.contains(.pushOnce) else { return nil }
+            flags.remove(.pushOnce)
+            return count
+        }
         if isAll, wantsFIN || flags.contains(.noDelay) || snd.nxt == snd.una { return count }
         if isAll, recordHead == SentRecords.none { return count }
         if !isAll, allowed < Int(mss), allowed < usable { return nil }
@@ -212,6 +223,10 @@ extension TCB {
     /// A zero-window or tail-loss probe (RFC 9293 §3.8.6.1, RFC 8985 §7.3): new data if there is any, else the last again.
     private mutating func writeProbe(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
         guard !burst.isFull else { return false }
+        if recordHead == SentRecords.none, snd.nxt >= snd.end {
+            // Keep-alive: a number that has been acknowledged, and no byte (SHLD-12). Unless the peer has spoken meanwhile.
+            return probes == 0 || write([.ack], at: snd.nxt - 1, count: 0, &burst, &stack)
+        }
         if timerUse == .persist, snd.wnd > 0 { return writeSmall(&burst, &stack) }
         if timerUse == .persist || snd.wnd == 0 {
             // One byte beyond the window, which the peer refuses and answers: not in flight, it goes as if never sent.
@@ -312,6 +327,10 @@ extension TCB {
         }
         // A full segment has no room for blocks: then an ACK of its own goes with them.
         let isAcknowledged = sackOptions(&options, besides: count, &stack)
+        if flags.contains(.userTimeoutOwed), options.sackCount == 0, count + 4 <= Int(mss) {
+            flags.remove(.userTimeoutOwed)
+            options.userTimeout = userTimeoutToTell(stack)
+        }
         let window = announceWindow(&stack)
         let (extra, ecn) = ecn(of: sequence, isNewData: isNew && count > 0)
         let header = TCPHeader(
@@ -338,6 +357,8 @@ extension TCB {
             options.timestampValue = timestamp(at: stack.now)
             options.timestampEcho = state == .synReceived ? recentTimestamp : 0
         }
+        // The SYN tells, and so does the first segment behind it, as a SYN may be answered by one who keeps nothing of it.
+        if flags.contains(.userTimeoutOwed) { options.userTimeout = userTimeoutToTell(stack) }
         let isAnswer = state == .synReceived
         let extra = ecnFlagsOfSYN(stack)
         let header = TCPHeader(
@@ -350,6 +371,7 @@ extension TCB {
         if snd.nxt == initialSend {
             snd.nxt = initialSend + 1
             rack.sentAt = stack.now
+            stall(since: stack.now)
         }
         owed.remove(.ack)
         return true

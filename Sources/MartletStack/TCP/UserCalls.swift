@@ -5,7 +5,7 @@ extension TCB {
     mutating func send(_ bytes: RawSpan, _ stack: inout Connections) -> Int {
         guard state.maySend, !flags.contains(.finWanted), bytes.byteCount > 0 else { return 0 }
         let queued = snd.end - firstUnacknowledged
-        let count = min(bytes.byteCount, Int(sendLimit) - queued)
+        let count = min(bytes.byteCount, sendLimit(stack) - queued)
         guard count > 0, hasSendRoom(queued + count, &stack) else {
             flags.insert(.wantsRoom)
             return 0
@@ -15,6 +15,11 @@ extension TCB {
         if count < bytes.byteCount { flags.insert(.wantsRoom) }
         owe(.data, &stack)
         return count
+    }
+
+    /// Bytes that may wait to be acknowledged.
+    private func sendLimit(_ stack: borrowing Connections) -> Int {
+        Int(stack.settings[settings].sendLimit ?? stack.limits.sendLimit)
     }
 
     /// The first byte that is not acknowledged: SND.UNA, once that is not the SYN's number any more.
@@ -75,6 +80,13 @@ extension TCB {
         if state.isSynchronized, end > rcv.read { return abort(&stack) }
         if state == .synSent { return self.end(.aborted, &stack) }
         finish(&stack)
+    }
+
+    /// The user lets go: CLOSE, and a bound on what is left to do. With a time of 0 to linger, ABORT.
+    mutating func release(_ stack: inout Connections) {
+        flags.insert(.released)
+        if stack.settings[settings].lingerSeconds == 0 { abort(&stack) } else { close(&stack) }
+        armLinger(&stack)
     }
 
     /// ABORT: a reset goes, and everything is dropped.

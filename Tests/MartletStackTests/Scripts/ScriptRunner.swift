@@ -20,6 +20,8 @@ struct ScriptRunner: ~Copyable {
     private var sent: [(at: Instant, bytes: [UInt8])] = []
     private var listener: Int?
     private var connection: ConnectionID?
+    /// What setsockopt has said so far.
+    private var settings = TCPSettings()
     private var written: UInt32 = 1
     private var read: UInt32 = 1
 
@@ -171,11 +173,12 @@ struct ScriptRunner: ~Copyable {
     private mutating func perform(_ call: PacketScript.UserCall.Call) throws -> Int64 {
         switch call {
         case .listen:
-            listener = stack.listen(port: local.port, backlog: 16)
-            return 0
+            let number = stack.listen(port: local.port, backlog: 16)
+            listener = number
+            return stack.set(settings, ofListener: number) ? 0 : -1
         case .connect:
             remote.port = 8080
-            connection = stack.connect(from: local.address, to: remote.address, port: remote.port)
+            connection = stack.connect(from: local.address, to: remote.address, port: remote.port, settings)
             return connection == nil ? -1 : 0
         case .accept:
             if connection == nil, let listener { connection = stack.accept(listener) }
@@ -205,10 +208,32 @@ struct ScriptRunner: ~Copyable {
         case .shutdown: throw ScriptFailure(description: "the stack ends the sending side alone, or both with close()")
         case .close: stack.release(try id())
         case .abort: stack.abort(try id())
-        case .setsockopt(name: "TCP_NODELAY", let value): stack.setNoDelay(try id(), value == .number(1))
-        case .setsockopt(let name, _): throw ScriptFailure(description: "no option \(name)")
+        case .setsockopt(let name, let value):
+            try set(name, value)
+            if let connection { return stack.set(settings, of: connection) ? 0 : -1 }
         }
         return 0
+    }
+
+    /// The names of socket(7) and tcp(7). Times are in seconds, but for TCP_USER_TIMEOUT, which is in milliseconds.
+    private mutating func set(_ name: String, _ value: PacketScript.Value) throws {
+        guard case .number(let number) = value else { throw ScriptFailure(description: "\(name) takes a number") }
+        let seconds = UInt16(clamping: number)
+        switch name {
+        case "TCP_NODELAY": settings.noDelay = number != 0
+        case "TCP_CORK": settings.cork = number != 0
+        case "TCP_QUICKACK": settings.quickAck = number != 0
+        case "SO_KEEPALIVE": settings.keepAlive = number != 0 ? TCPKeepAlive() : nil
+        case "TCP_KEEPIDLE": settings.keepAlive?.idleSeconds = seconds
+        case "TCP_KEEPINTVL": settings.keepAlive?.intervalSeconds = seconds
+        case "TCP_KEEPCNT": settings.keepAlive?.count = UInt8(clamping: number)
+        case "TCP_USER_TIMEOUT": settings.userTimeoutSeconds = UInt16(clamping: number / 1000)
+        case "TCP_UTO": settings.exchangesUserTimeout = number != 0
+        case "SO_LINGER": settings.lingerSeconds = number < 0 ? nil : seconds
+        case "SO_RCVBUF": settings.receiveLimit = UInt32(clamping: number)
+        case "SO_SNDBUF": settings.sendLimit = UInt32(clamping: number)
+        default: throw ScriptFailure(description: "no option \(name)")
+        }
     }
 
     private func id() throws -> ConnectionID {
