@@ -131,6 +131,9 @@ extension Stack {
     func state(of id: ConnectionID) -> TCPState { tcp.state(of: id) }
     func error(of id: ConnectionID) -> TCPError? { tcp.error(of: id) }
     mutating func send(_ id: ConnectionID, _ bytes: RawSpan) -> Int { tcp.send(id, bytes) }
+    mutating func sendUrgent(_ id: ConnectionID, _ bytes: RawSpan) -> Int { tcp.sendUrgent(id, bytes) }
+    func urgentCount(of id: ConnectionID) -> Int? { tcp.urgentCount(of: id) }
+    func info(of id: ConnectionID) -> TCPInfo? { tcp.info(of: id) }
     mutating func receive(_ id: ConnectionID, _ body: (RawSpan) -> Int) -> Int { tcp.receive(id, body) }
     mutating func finish(_ id: ConnectionID) { tcp.finish(id) }
     mutating func abort(_ id: ConnectionID) { tcp.abort(id) }

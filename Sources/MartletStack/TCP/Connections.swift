@@ -8,8 +8,12 @@ struct TCPLimits: BitwiseCopyable, Sendable {
     var ranges = 16_384
     /// Ranges out of order that one connection may hold.
     var rangesPerConnection: UInt16 = 4_096
-    var receiveLimit: UInt32 = 256 << 10
-    var sendLimit: UInt32 = 256 << 10
+    /// Bytes of a connection that may wait to be read, and to be acknowledged, once it has shown that it needs so many; and
+    /// at its start. The first is what the window's scale is chosen for.
+    var receiveLimit: UInt32 = 4 << 20
+    var sendLimit: UInt32 = 4 << 20
+    var initialReceiveLimit: UInt32 = 64 << 10
+    var initialSendLimit: UInt32 = 64 << 10
     /// Of the largest packet on the interface: MTU − 40 or − 60.
     var mtu: UInt16 = 1500
     var delayedAck: Int64 = 40_000_000
@@ -47,6 +51,8 @@ struct TCPCounters: BitwiseCopyable, Sendable {
     var outOfWindow: UInt64 = 0
     var oldTimestamps: UInt64 = 0
     var noBuffer: UInt64 = 0
+    /// Windows that did not grow, because the memory of all rings was short.
+    var windowsHeldBack: UInt64 = 0
     var noRecord: UInt64 = 0
     /// ICMP errors that quote no segment in flight.
     var strangeICMP: UInt64 = 0

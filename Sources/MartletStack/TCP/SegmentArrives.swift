@@ -62,6 +62,8 @@ extension TCB {
         progressAfterAcknowledgment(&stack)
         if state == .closed { return }
         if segment.options.userTimeout != 0 { userTimeoutArrives(segment.options, stack) }
+        // Sixth, check the URG bit.
+        if segment.flags.contains(.urg) { urgentArrives(segment, &stack) }
         // Seventh, process the segment text.
         if segment.payloadLength > 0 {
             noteMark(segment, &stack)
@@ -238,6 +240,7 @@ extension TCB {
         backoff = 0
         heardAt = stack.tick
         armKeepAlive(&stack)
+        startReadMeasure(stack)
         tell(.established, &stack)
         if flags.contains(.finWanted), !flags.contains(.finSent) { state = .finWait1 }
     }
@@ -298,7 +301,7 @@ extension TCB {
             while let further = stack.ranges.take(reaching: rcv.nxt, from: &outOfOrder) {
                 rcv.nxt = further
             }
-            statistics.bytesReceived &+= UInt64(bytes.byteCount)
+            statistics.bytesReceived &+= UInt64(rcv.nxt - start)
             tell(.readable, &stack)
             acknowledgeLater(Int(segment.payloadLength), isUrgent: hadRanges || isDuplicate, &stack)
         } else {

@@ -89,6 +89,9 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     @usableFromInline static var quickAck: TCBFlags { TCBFlags(rawValue: 1 << 13) }
     /// The next segment that is not a SYN tells the peer of the user timeout (RFC 5482).
     @usableFromInline static var userTimeoutOwed: TCBFlags { TCBFlags(rawValue: 1 << 14) }
+    /// RCV.UP is ahead of what the user has read, and SND.UP of what is acknowledged.
+    @usableFromInline static var urgentArrived: TCBFlags { TCBFlags(rawValue: 1 << 15) }
+    @usableFromInline static var urgentSent: TCBFlags { TCBFlags(rawValue: 1 << 16) }
     /// The user was refused room and wants to hear of it.
     @usableFromInline static var wantsRoom: TCBFlags { TCBFlags(rawValue: 1 << 17) }
     /// cwnd was the limit when segments were last sent (RFC 7661).
@@ -217,6 +220,8 @@ struct TCB: BitwiseCopyable {
     var heardAt: UInt32 = 0
     var stalledAt: UInt32 = 0
     var answersUntil: UInt32 = 0
+    var urgent = UrgentMarks()
+    var readMeasure = ReadMeasure()
     /// Within the range that came last out of order: SACK reports it first.
     var lastRange = SequenceNumber(0)
     /// What came twice, and is to be reported by the next ACK (RFC 2883); empty if nothing did.
@@ -242,6 +247,8 @@ public struct ConnectionEvents: OptionSet, BitwiseCopyable, Sendable {
     public static var acknowledged: ConnectionEvents { ConnectionEvents(rawValue: 16) }
     /// The connection has ended: reset, timed out, or closed by both.
     public static var ended: ConnectionEvents { ConnectionEvents(rawValue: 32) }
+    /// The peer has marked bytes as urgent, or has moved the mark (RFC 9293 §3.8.5).
+    public static var urgent: ConnectionEvents { ConnectionEvents(rawValue: 64) }
     /// Nothing is acknowledged although it was sent three times and more: the way to the peer may be broken (RFC 9293 §3.8.3).
     public static var suspect: ConnectionEvents { ConnectionEvents(rawValue: 128) }
 }
@@ -279,7 +286,7 @@ enum RetransmitTimer: UInt8, BitwiseCopyable {
     case reordering
     /// The peer's window is closed: ask again.
     case persist
-    /// Nothing is in flight, and something waits for time alone: a corked segment.
+    /// Nothing is in flight, and something waits for time alone: a corked segment, or a user for memory.
     case patience
 }
 

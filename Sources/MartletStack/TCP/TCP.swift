@@ -282,7 +282,8 @@ struct TCP: ~Copyable {
         table[slot].settings = settings
         table[slot].apply(connections.settings[settings], &connections)
         var shift: UInt8 = 0
-        while shift < 14, Int(table[slot].receiveLimit) >> Int(shift) > 65_535 { shift += 1 }
+        let most = Int(table[slot].mostToReceive(connections))
+        while shift < 14, most >> Int(shift) > 65_535 { shift += 1 }
         table[slot].receiveShift = shift
         return slot
     }
@@ -324,6 +325,17 @@ struct TCP: ~Copyable {
         guard let slot = table.slot(of: id) else { return 0 }
         return table[slot].send(bytes, &connections)
     }
+
+    /// Sends bytes whose end is marked as urgent.
+    mutating func sendUrgent(_ id: ConnectionID, _ bytes: RawSpan) -> Int {
+        guard let slot = table.slot(of: id) else { return 0 }
+        return table[slot].sendUrgent(bytes, &connections)
+    }
+
+    /// Bytes to be read until the peer's urgent mark; nil if there is no mark, or none that is still ahead.
+    func urgentCount(of id: ConnectionID) -> Int? { table.slot(of: id).flatMap { table[$0].urgentCount } }
+
+    func info(of id: ConnectionID) -> TCPInfo? { table.slot(of: id).map { table[$0].info(connections) } }
 
     mutating func receive(_ id: ConnectionID, _ body: (RawSpan) -> Int) -> Int {
         guard let slot = table.slot(of: id) else { return 0 }

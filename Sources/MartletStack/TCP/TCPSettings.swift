@@ -32,7 +32,8 @@ struct TCPSettings: BitwiseCopyable, Hashable, Sendable {
     /// What happens to bytes that are not acknowledged when the user lets go. Nil: they are delivered as long as the peer
     /// takes them. 0: they are dropped, and the connection is reset. Else it is reset after so many seconds.
     var lingerSeconds: UInt16?
-    /// Bytes that may wait to be read, and to be acknowledged; nil for what the stack's limits say.
+    /// The most bytes that may ever wait to be read, and to be acknowledged; nil for what the stack's limits say. What is
+    /// more than the window's scale allows, which is chosen when the connection is opened, means that.
     var receiveLimit: UInt32?
     var sendLimit: UInt32?
     /// Nil for what the stack's limits say.
@@ -108,8 +109,7 @@ extension TCB {
         set(.quickAck, new.quickAck)
         set(.userTimeoutOwed, new.exchangesUserTimeout)
         if !new.exchangesUserTimeout || new.userTimeoutSeconds > 0 { userTimeout = new.userTimeoutSeconds }
-        let most = new.receiveLimit ?? stack.limits.receiveLimit
-        receiveLimit = min(most, state == .closed ? most : receiveLimit)
+        receiveLimit = min(mostToReceive(stack), state == .closed ? stack.limits.initialReceiveLimit : receiveLimit)
         guard state.isSynchronized else { return }
         armKeepAlive(&stack)
         // What waited for company goes now.

@@ -53,8 +53,15 @@ extension TCB {
             backoff = min(backoff + 1, 254)
             owe(.probe, &stack)
         case .patience:
-            flags.insert(.pushOnce)
-            owe(.data, &stack)
+            timerUse = .timeout
+            if flags.contains(.wantsRoom) {
+                flags.remove(.wantsRoom)
+                tell(.writable, &stack)
+            }
+            if snd.nxt < snd.end {
+                flags.insert(.pushOnce)
+                owe(.data, &stack)
+            }
         case .timeout:
             if state == .synSent || state == .synReceived {
                 if isUnanswered(stack) { return giveUp(&stack) }
@@ -94,7 +101,8 @@ extension TCB {
         stack.arm(.retransmit, of: slot, in: limited(min(rto << Int64(min(backoff, 9)), 60_000_000_000), stack))
     }
 
-    /// Corked bytes wait for 200 ms at most, once nothing is in flight (tcp(7), TCP_CORK).
+    /// Corked bytes wait for 200 ms at most, once nothing is in flight (tcp(7), TCP_CORK); and a user who was refused memory
+    /// is to try again then.
     mutating func armPatience(_ stack: inout Connections) {
         guard recordHead == SentRecords.none, !stack.timers.isArmed(Int32(slot) * 4) else { return }
         timerUse = .patience

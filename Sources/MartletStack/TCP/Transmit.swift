@@ -265,13 +265,12 @@ extension TCB {
 
     /// Announces as much as fits, and never takes back what was announced (RFC 9293 §3.8.6.2.2).
     private mutating func announceWindow(_ stack: inout Connections) -> UInt16 {
-        let limit = Int(receiveLimit)
+        let limit = windowLimit(stack)
         let free = limit - (rcv.nxt - rcv.read)
         let wanted = rcv.nxt + max(0, free)
         // A window that grows by less than a segment, or half of what there is, is not worth telling.
         if wanted - rcv.edge >= min(limit / 2, Int(peerSegment)) { rcv.edge = wanted }
-        let window = max(0, rcv.wnd)
-        return UInt16(clamping: window >> Int(receiveShift))
+        return windowField()
     }
 
     /// Reports what came twice and what came out of order, as far as there is room beside `count` bytes (RFC 6691 §2). Returns
@@ -332,10 +331,12 @@ extension TCB {
             options.userTimeout = userTimeoutToTell(stack)
         }
         let window = announceWindow(&stack)
-        let (extra, ecn) = ecn(of: sequence, isNewData: isNew && count > 0)
+        var (extra, ecn) = ecn(of: sequence, isNewData: isNew && count > 0)
+        let urgentPointer = urgentPointer(at: sequence)
+        if urgentPointer > 0 { extra.insert(.urg) }
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: sequence,
-            acknowledgment: rcv.nxt, flags: segmentFlags.union(extra), window: window)
+            acknowledgment: rcv.nxt, flags: segmentFlags.union(extra), window: window, urgentPointer: urgentPointer)
         lastAckSent = rcv.nxt
         if isAcknowledged { owed.remove(.ack) }
         unacknowledgedSegments = 0

@@ -8,6 +8,8 @@ extension TCB {
         let count = min(bytes.byteCount, sendLimit(stack) - queued)
         guard count > 0, hasSendRoom(queued + count, &stack) else {
             flags.insert(.wantsRoom)
+            // With nothing in flight no ACK will tell of room: time does.
+            armPatience(&stack)
             return 0
         }
         stack.rings.write(bytes.extracting(first: count), to: sendRing, at: snd.end.bits)
@@ -15,11 +17,6 @@ extension TCB {
         if count < bytes.byteCount { flags.insert(.wantsRoom) }
         owe(.data, &stack)
         return count
-    }
-
-    /// Bytes that may wait to be acknowledged.
-    private func sendLimit(_ stack: borrowing Connections) -> Int {
-        Int(stack.settings[settings].sendLimit ?? stack.limits.sendLimit)
     }
 
     /// The first byte that is not acknowledged: SND.UNA, once that is not the SYN's number any more.
@@ -54,13 +51,16 @@ extension TCB {
             return count
         }
         rcv.read += count
+        passUrgentMark()
+        tuneWindow(&stack)
         if rcv.read == end, outOfOrder.isEmpty {
             stack.rings.release(receiveRing)
             receiveRing = .none
         }
         // A window that has doubled is worth an ACK of its own, and one that opens from nothing (RFC 9293 §3.8.6.2.2).
-        let free = Int(receiveLimit) - (rcv.nxt - rcv.read)
-        if state.mayReceive, free >= max(2 * rcv.wnd, min(Int(receiveLimit) / 2, Int(peerSegment))) {
+        let limit = windowLimit(stack)
+        let free = limit - (rcv.nxt - rcv.read)
+        if state.mayReceive, free >= max(2 * rcv.wnd, min(limit / 2, Int(peerSegment))) {
             owe(.ack, &stack)
         }
         return count

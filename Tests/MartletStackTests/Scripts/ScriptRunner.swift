@@ -253,8 +253,14 @@ struct ScriptRunner: ~Copyable {
             guard comparison.comparator.holds(error, name) else {
                 throw ScriptFailure(description: "error is \(error)")
             }
+        case ("urgent", .number(let value)):
+            let count = Int64(stack.urgentCount(of: try id()) ?? 0)
+            guard comparison.comparator.holds(count, value) else {
+                throw ScriptFailure(description: "urgent is \(count)")
+            }
         case (let field, .number(let value)):
-            guard let found = stack.tcp.number(field, of: try id()) else {
+            let id = try id()
+            guard let found = stack.tcp.number(field, of: id) ?? stack.info(of: id)?.number(field) else {
                 throw ScriptFailure(description: "no field \(field)")
             }
             guard comparison.comparator.holds(found, value) else {
@@ -262,6 +268,18 @@ struct ScriptRunner: ~Copyable {
             }
         default: throw ScriptFailure(description: "no field \(comparison.field) of this kind")
         }
+    }
+}
+
+extension TCPInfo {
+    /// A field by its name in Linux, the prefix `tcpi_` with it or not; nil if there is none of that name.
+    func number(_ name: String) -> Int64? {
+        let name = name.hasPrefix("tcpi_") ? String(name.dropFirst(5)) : name
+        let words = name.split(separator: "_").enumerated().map {
+            $0 == 0 ? "\($1)" : $1.prefix(1).uppercased() + $1.dropFirst()
+        }
+        let field = Mirror(reflecting: self).children.first { $0.label == words.joined() }
+        return (field?.value as? any FixedWidthInteger).map { Int64(clamping: $0) }
     }
 }
 
