@@ -101,6 +101,7 @@ extension RecoveryPhase {
         switch self {
         case .open: 0
         case .disorder: 1
+        case .reduced: 2
         case .recovery: 3
         case .loss: 4
         }

@@ -90,7 +90,7 @@ extension TCB {
     /// SHLD-29, SHLD-30). More bytes from the user do not put the question off.
     mutating func armPersist(_ stack: inout Connections) {
         guard recordHead == SentRecords.none else { return }
-        let isArmed = stack.timers.isArmed(Int32(slot) * 4)
+        let isArmed = stack.isArmed(.retransmit, of: slot)
         if timerUse == .persist, isArmed { return }
         if timerUse != .persist {
             stall(since: stack.now)
@@ -104,7 +104,7 @@ extension TCB {
     /// Corked bytes wait for 200 ms at most, once nothing is in flight (tcp(7), TCP_CORK); and a user who was refused memory
     /// is to try again then.
     mutating func armPatience(_ stack: inout Connections) {
-        guard recordHead == SentRecords.none, !stack.timers.isArmed(Int32(slot) * 4) else { return }
+        guard recordHead == SentRecords.none, !stack.isArmed(.retransmit, of: slot) else { return }
         timerUse = .patience
         stack.arm(.retransmit, of: slot, in: 200_000_000)
     }
