@@ -122,7 +122,10 @@ extension TCB {
             return segment.sequence >= rcv.nxt && segment.sequence < rcv.edge
         }
         // With a window of zero the ACK, RST and URG of the next segment are still valid; its data is cut off (MUST-66).
-        if window == 0 { return segment.sequence == rcv.nxt }
+        if window == 0 {
+            return segment.sequence == rcv.nxt
+                && (segment.payloadLength == 0 || !segment.flags.isDisjoint(with: [.ack, .rst]))
+        }
         let last = segment.sequence + (length - 1)
         return (segment.sequence >= rcv.nxt && segment.sequence < rcv.edge) || (last >= rcv.nxt && last < rcv.edge)
     }

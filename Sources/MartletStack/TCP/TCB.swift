@@ -155,8 +155,6 @@ struct TCB: BitwiseCopyable {
     @usableFromInline var unacknowledgedSegments: UInt8 = 0
     /// Payload of a full segment: what the peer takes less the options that each segment carries.
     @usableFromInline var mss: UInt16 = 536
-    /// What the peer takes, options included.
-    @usableFromInline var peerMSS: UInt16 = 536
     /// The largest payload that has come lately: what the peer's full segments are.
     @usableFromInline var peerSegment: UInt16 = 536
 
@@ -207,6 +205,8 @@ struct TCB: BitwiseCopyable {
     // What is seldom asked for.
     /// The hash of `tuple` that the demultiplexer finds it by.
     var tableHash: UInt32 = 0
+    /// What the peer takes, options included.
+    @usableFromInline var peerMSS: UInt16 = 536
     var generation: UInt32 = 0
     var initialSend = SequenceNumber(0)
     var initialReceive = SequenceNumber(0)

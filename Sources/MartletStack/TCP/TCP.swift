@@ -381,11 +381,13 @@ struct TCP: ~Copyable {
             connections.resets.removeFirst()
         }
         while let slot = connections.control.popFirst() {
+            let owesReset = table[slot].owed.contains(.reset)
             guard table[slot].payControl(&burst, &connections) else {
                 connections.control.append(slot)
                 return false
             }
-            if table[slot].state == .closed { table[slot].tell(.ended, &connections) }
+            // Only then has a connection waited with its end; others may have gone while they were queued.
+            if owesReset { table[slot].tell(.ended, &connections) }
         }
         // Data carries the ACK that is owed, so data goes before the ACKs of those who have some: nobody is acknowledged twice.
         while let slot = connections.acks.popFirst() {

@@ -73,7 +73,7 @@ import Testing
         var settings = TCPSettings()
         settings.keepAlive = TCPKeepAlive(idleSeconds: 10, intervalSeconds: 1, count: 2)
         #expect(pair.client.set(settings, of: client) == true)
-        pair.now = pair.now.advanced(by: .seconds(3600))
+        pair.jump(to: pair.now.advanced(by: .seconds(3600)))
         pair.client.advance(to: pair.now)
         while pair.step(until: pair.now.advanced(by: .milliseconds(900))) {}
         #expect(pair.client.counters.keepAliveProbes == 1)

@@ -37,6 +37,9 @@ let isFullSimulation = unsafe getenv("MARTLET_SIMULATION").map { unsafe String(c
         var limits = TCPLimits()
         limits.receiveLimit = UInt32(4 * path.product)
         limits.sendLimit = limits.receiveLimit
+        // Nothing but the congestion control is to say how much a flow gets.
+        limits.initialReceiveLimit = limits.receiveLimit
+        limits.initialSendLimit = limits.sendLimit
         limits.ringMemory = 64 << 20
         limits.congestion = algorithm
         var link = LinkConditions(latency: .milliseconds(path.roundTrip / 2), bandwidth: path.bandwidth)

@@ -12,12 +12,13 @@ import Testing
         var random = SeededGenerator(seed: seed)
         let connections = 8
         var timers = ConnectionTimers(connections: connections, now: .zero)
-        var model = [Instant](repeating: .distantFuture, count: connections * 3)
+        let kinds = TCPTimer.allCases.count
+        var model = [Instant](repeating: .distantFuture, count: connections * kinds)
         var now = Instant.zero
         for turn in 0..<4000 {
             let slot = UInt32.random(in: 0..<UInt32(connections), using: &random)
             let kind = TCPTimer.allCases.randomElement(using: &random)!
-            let number = Int(slot) * 3 + Int(kind.rawValue)
+            let number = Int(slot) * kinds + Int(kind.rawValue)
             switch Int.random(in: 0..<10, using: &random) {
             case 0..<5:
                 let reach: Int64 = Bool.random(using: &random) ? 2_000 : 5_000_000_000
@@ -29,7 +30,7 @@ import Testing
                 model[number] = .distantFuture
             case 6:
                 timers.cancelAll(of: slot)
-                for kind in 0..<3 { model[Int(slot) * 3 + kind] = .distantFuture }
+                for kind in 0..<kinds { model[Int(slot) * kinds + kind] = .distantFuture }
             default:
                 let earliest = model.min()!
                 let next = timers.nextDeadline ?? .distantFuture
@@ -39,7 +40,7 @@ import Testing
                 timers.advance(to: now)
                 var popped = Set<Int>()
                 while let (slot, kind) = timers.popExpired() {
-                    let number = Int(slot) * 3 + Int(kind.rawValue)
+                    let number = Int(slot) * kinds + Int(kind.rawValue)
                     #expect(model[number] <= now, "seed \(seed), turn \(turn): too early, or cancelled")
                     #expect(popped.insert(number).inserted, "seed \(seed), turn \(turn): twice")
                     model[number] = .distantFuture

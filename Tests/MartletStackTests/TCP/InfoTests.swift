@@ -78,8 +78,7 @@ import Testing
 
     @Test("every byte is counted once, whatever way it came", arguments: 0..<5 as Range<UInt64>)
     func counts(seed: UInt64) throws {
-        var pair = try LifetimeTests.established()
-        pair.random = SeededGenerator(seed: seed)
+        var pair = try LifetimeTests.established(seed: seed)
         pair.conditions = WireConditions(lost: 50, late: 100, doubled: 50)
         _ = BufferTuningTests.transfer(&pair, 100_000)
         let info = pair.server.info(of: pair.serverID!)!

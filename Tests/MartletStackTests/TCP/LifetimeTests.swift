@@ -7,8 +7,8 @@ import Testing
     static let patience = Instant.zero.advanced(by: .seconds(600))
 
     /// Two stacks with an established connection.
-    static func established(_ limits: TCPLimits = TCPLimits()) throws -> Pair {
-        var pair = Pair(limits: limits)
+    static func established(_ limits: TCPLimits = TCPLimits(), seed: UInt64 = 1) throws -> Pair {
+        var pair = Pair(limits: limits, seed: seed)
         let listener = pair.server.listen(port: 7, backlog: 4)
         let opened = pair.client.connect(from: Pair.clientAddress, to: Pair.serverAddress, port: 7)
         pair.clientID = opened

@@ -78,6 +78,12 @@ struct Pair: ~Copyable {
 
     /// One step: to the next arrival or deadline. Returns false if nothing is to come before `limit`.
     mutating func step(until limit: Instant) -> Bool { hosts.step(until: limit) }
+
+    /// Lets nothing happen until `instant`, if nothing does.
+    mutating func rest(until instant: Instant) { hosts.rest(until: instant) }
+
+    /// Time jumps for both.
+    mutating func jump(to instant: Instant) { hosts.jump(to: instant) }
 }
 
 extension Pair {

@@ -70,7 +70,7 @@ import Testing
         var list = RangeList()
         func number(_ hole: Int) -> SequenceNumber { SequenceNumber(0xffff_f000) + 10 * hole }
         for hole in 0..<4_000 {
-            #expect(ranges.insert(number(hole), number(hole) + 5, in: &list, limit: 4_000) == .noted(duplicate: false))
+            #expect(ranges.insert(number(hole), number(hole) + 5, in: &list, limit: 4_000) == .noted(duplicate: nil))
         }
         #expect(ranges.insert(number(4_000), number(4_000) + 5, in: &list, limit: 4_000) == .full)
         #expect(ranges.insert(number(2_000) + 6, number(2_000) + 8, in: &list, limit: 5_000) == .full)
@@ -84,9 +84,9 @@ import Testing
         // Holes that are filled one after the other, with more data at the end all the while.
         var next = number(0) + 5
         for hole in 1..<4_000 {
-            #expect(ranges.insert(next, number(hole), in: &list, limit: 4_000) == .noted(duplicate: false))
+            #expect(ranges.insert(next, number(hole), in: &list, limit: 4_000) == .noted(duplicate: nil))
             let new = number(4_000 + hole)
-            #expect(ranges.insert(new, new + 5, in: &list, limit: 4_000) == .noted(duplicate: false))
+            #expect(ranges.insert(new, new + 5, in: &list, limit: 4_000) == .noted(duplicate: nil))
             next = number(hole) + 5
         }
         #expect(ranges.take(reaching: number(0), from: &list) == next)

@@ -57,7 +57,7 @@ import Testing
     static func pass(_ seconds: Int64, _ pair: inout Pair) {
         let end = pair.now.advanced(byNanoseconds: seconds * 1_000_000_000)
         _ = LifetimeTests.events(&pair, .client, until: end)
-        pair.now = end
+        pair.rest(until: end)
         pair.client.advance(to: end)
         pair.server.advance(to: end)
         while pair.client.nextEvent() != nil {}

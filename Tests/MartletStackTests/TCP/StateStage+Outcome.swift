@@ -43,6 +43,9 @@ extension StateStage {
         case .rst: return one.sequence == before.n ? "X" : "a wrong reset"
         case .syn: return one.sequence == 0 ? "S" : "a wrong SYN"
         case [.syn, .ack]: return one.sequence == 0 && (isAcked || one.acknowledgment == end) ? "SA" : "a wrong SYN,ACK"
+        case [.syn, .ack, .ece] where cause?.flags.isSuperset(of: [.syn, .ece, .cwr]) == true:
+            // Marks of congestion were offered, and are taken (RFC 3168 §6.1.1).
+            return one.sequence == 0 && one.acknowledgment == end ? "SA" : "a wrong SYN,ACK"
         case [.fin, .ack]:
             guard isAcked, one.length == 0 else { return "a wrong FIN" }
             return one.sequence == before.n ? "F" : one.sequence == before.n &- 1 ? "F'" : "a wrong FIN"
@@ -70,6 +73,7 @@ extension StateStage {
             case .refused: letters.insert("?")
             case .aborted: letters.insert("&")
             case .timedOut: letters.insert("t")
+            case .unreachable: letters.insert("u")
             }
         }
         return letters
@@ -92,7 +96,7 @@ extension StateStage {
     }
 
     private mutating func probe() -> String {
-        let synAck = sent.last { $0.absolute.flags == [.syn, .ack] }
+        let synAck = sent.last { $0.absolute.flags.isSuperset(of: [.syn, .ack]) }
         let isNew = synAck != nil && way.column != "SRp"
         let acked = synAck?.relative(to: .init(from: local, to: remote))?.acknowledgment
         sent = []

@@ -75,9 +75,8 @@ import Testing
 
     @Test("MUST-31: there may be more urgent bytes than a pointer can count", arguments: 0..<4 as Range<UInt64>)
     func long(seed: UInt64) throws {
-        var pair = try LifetimeTests.established()
+        var pair = try LifetimeTests.established(seed: seed)
         pair.conditions = WireConditions(lost: Int(seed) * 20, late: Int(seed) * 20)
-        pair.random = SeededGenerator(seed: seed)
         let (client, server) = (pair.clientID!, pair.serverID!)
         let data = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 7 >> 2) }
         var sent = 0
