@@ -56,13 +56,14 @@ let package = Package(
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),
+        .target(name: "NetworkRig", dependencies: ["CMartlet"], path: "Tests/NetworkRig", swiftSettings: strict),
         .testTarget(
             name: "MartletStackTests", dependencies: ["MartletStack", "MartletSimulation"], swiftSettings: strict),
         .testTarget(
             name: "MartletSimulationTests", dependencies: ["MartletSimulation", "MartletStack"], swiftSettings: strict),
-        .testTarget(name: "MartletToolTests", dependencies: ["MartletTool", "Martlet"], swiftSettings: strict),
+        .testTarget(name: "MartletToolTests", dependencies: ["MartletTool", "Martlet", "NetworkRig"], swiftSettings: strict),
         .testTarget(
-            name: "MartletTests", dependencies: ["Martlet", "MartletStack", "MartletSimulation", "CMartlet"],
+            name: "MartletTests", dependencies: ["Martlet", "MartletStack", "MartletSimulation", "CMartlet", "NetworkRig"],
             swiftSettings: strict),
     ]
         + examples.map { name in

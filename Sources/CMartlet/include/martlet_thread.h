@@ -35,3 +35,5 @@ int martlet_thread_pin(int cpu);
 int martlet_usable_cpus(int *cpus, int capacity);
 /// CPU time the calling thread has used, in nanoseconds.
 int64_t martlet_thread_cpu_ns(void);
+/// Moves the calling thread to the network namespace that `path` names (setns(2)). Returns 0 or -errno.
+int martlet_thread_enter_namespace(const char *path);
