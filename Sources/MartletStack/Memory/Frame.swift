@@ -6,17 +6,35 @@
 // Headers are prepended, so a frame is written from its payload outwards and no byte is moved.
 
 /// Where a frame is in its pool, and what is known of it: 16 plain bytes, which own nothing.
-@usableFromInline
-struct FrameDescriptor: BitwiseCopyable, Sendable {
-    @usableFromInline var slot: UInt32 = 0
-    @usableFromInline var length: UInt32 = 0
-    @usableFromInline var start: UInt16 = 0
-    @usableFromInline var segmentSize: UInt16 = 0
-    @usableFromInline var offload = FrameOffload()
-    @usableFromInline var interface: UInt8 = 0
+///
+/// Rings and links keep frames as descriptors. Whoever holds the descriptor of a frame that was relinquished owes it to the
+/// pool, and the compiler does not see to that: what takes and gives descriptors is marked unsafe.
+@frozen
+public struct FrameDescriptor: BitwiseCopyable, Sendable {
+    /// The frame's place in the arena: it begins `slot * frameCapacity` bytes from its start.
+    public var slot: UInt32 = 0
+    /// Bytes of the packet.
+    public var length: UInt32 = 0
+    /// Bytes of the slot before the packet.
+    public var start: UInt16 = 0
+    /// As ``Frame/segmentSize``.
+    public var segmentSize: UInt16 = 0
+    /// As ``Frame/mark``. It also fills the descriptor up to 16 bytes, which are copied in one store.
+    public var mark: UInt16 = 0
+    /// As ``Frame/offload``.
+    public var offload = FrameOffload()
+    /// As ``Frame/interface``.
+    public var interface: UInt8 = 0
 
     @inlinable
-    init() {}
+    public init() {}
+
+    @inlinable
+    public init(slot: UInt32, start: UInt16, length: UInt32) {
+        self.slot = slot
+        self.start = start
+        self.length = length
+    }
 }
 
 /// What a link has done to a frame that came, and is to do to one that goes (virtio 1.2 §5.1.6, in the same meaning).
@@ -33,6 +51,10 @@ public struct FrameOffload: OptionSet, BitwiseCopyable, Sendable {
     /// To be transmitted: the transport checksum holds the sum of the pseudo-header only, and the link completes it.
     @inlinable
     public static var checksumPartial: FrameOffload { FrameOffload(rawValue: 2) }
+
+    /// Received: the link has written down when, in the first bytes of the slot (``Frame/timestamp``).
+    @inlinable
+    public static var timestamped: FrameOffload { FrameOffload(rawValue: 4) }
 }
 
 /// One L2 frame or L3 packet in memory of a ``FramePool``, with room before it for headers.
@@ -41,7 +63,8 @@ public struct FrameOffload: OptionSet, BitwiseCopyable, Sendable {
 /// lost, nor used after it was given away: the compiler rejects both.
 @frozen
 public struct Frame: ~Copyable {
-    // SAFETY: `pool` is valid as long as the pool is, which traps in its deinit while frames are out.
+    // SAFETY: `pool` is valid as long as the pool is, which traps in its deinit while frames are out, and is freed only with the
+    // last burst.
     @usableFromInline let pool: FramePool.Storage
     @usableFromInline var descriptor: FrameDescriptor
 
@@ -56,7 +79,7 @@ public struct Frame: ~Copyable {
 
     /// Gives up ownership: whoever keeps the descriptor owes it to the pool.
     @inlinable
-    consuming func relinquish() -> FrameDescriptor {
+    public consuming func relinquish() -> FrameDescriptor {
         let descriptor = descriptor
         discard self
         return descriptor
@@ -93,6 +116,35 @@ public struct Frame: ~Copyable {
     public var interface: UInt8 {
         get { descriptor.interface }
         set { descriptor.interface = newValue }
+    }
+
+    /// A number of the program's own, which goes with the frame. Links pass it on and do not look at it.
+    @inlinable
+    public var mark: UInt16 {
+        get { descriptor.mark }
+        set { descriptor.mark = newValue }
+    }
+
+    /// When the link received the frame, in nanoseconds since 1970, if the link can tell (``FrameOffload/timestamped``).
+    ///
+    /// It lies in the first eight bytes of the slot: it is gone when headers are prepended over them, and a frame with less
+    /// headroom cannot have one.
+    @inlinable
+    public var timestamp: Int64? {
+        get {
+            guard descriptor.offload.contains(.timestamped), descriptor.start >= 8 else { return nil }
+            // SAFETY: a slot has 256 bytes or more, and these eight are before the packet.
+            return unsafe pool.slotAddress(descriptor.slot).loadUnaligned(as: Int64.self)
+        }
+        set {
+            guard let newValue, descriptor.start >= 8 else {
+                descriptor.offload.remove(.timestamped)
+                return
+            }
+            // SAFETY: as above.
+            unsafe pool.slotAddress(descriptor.slot).storeBytes(of: newValue, as: Int64.self)
+            descriptor.offload.insert(.timestamped)
+        }
     }
 
     /// The packet.

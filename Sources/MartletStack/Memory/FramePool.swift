@@ -5,7 +5,7 @@
 /// Fixed slots for frames, allocated once. Taking and releasing are O(1) and never allocate.
 ///
 /// A pool belongs to one thread at a time, with its frames. It must outlive them: a pool that goes away while frames are out
-/// traps, and says how many.
+/// traps, says how many, and in a debug build also who took them. Bursts may outlive it as long as they are empty.
 public struct FramePool: ~Copyable {
     /// Bytes before a received or taken packet: room for Ethernet with a VLAN tag, IPv6 and TCP with all options, rounded up.
     public static var defaultHeadroom: Int { 128 }
@@ -16,33 +16,38 @@ public struct FramePool: ~Copyable {
     ///
     /// - Precondition: there are 1 ... 2³¹ frames, of 256 bytes or more each.
     public init(count: Int, capacity: Int = 2048, headroom: Int = FramePool.defaultHeadroom) {
-        precondition(count > 0 && count <= Int(Int32.max), "a pool has 1 ... 2³¹ frames")
-        precondition(
-            capacity >= 256 && headroom >= 0 && headroom < capacity && headroom <= Int(UInt16.max),
-            "a slot has 256 bytes or more, and its headroom fits in")
         storage = unsafe Storage(
-            arena: .allocate(byteCount: count * capacity, alignment: 64), ownsArena: true,
-            count: count, capacity: capacity, headroom: headroom)
+            arena: .allocate(byteCount: count * capacity, alignment: 64), slots: 0..<count, of: count,
+            capacity: capacity, headroom: headroom, memory: ArenaMemory(pages: .heap)
+        ) { arena, _ in unsafe arena.deallocate() }
     }
 
-    /// A pool in memory that somebody else maps and unmaps: huge pages, or what the kernel shares.
+    /// A pool in memory that somebody else has mapped: huge pages, or what the kernel shares.
     ///
-    /// - Precondition: `arena` has `count * capacity` bytes and outlives the pool.
+    /// `release` is called with `arena` and its size when the pool and its last burst are gone.
+    ///
+    /// - Parameters:
+    ///   - slots: The slots that are the pool's at first; all of them if nil. Two threads that exchange frames have a pool each
+    ///     over one arena, and share its slots out between them.
+    /// - Precondition: `arena` has `count * capacity` bytes, and lives until `release` is called.
     @unsafe
-    public init(arena: UnsafeMutableRawPointer, count: Int, capacity: Int, headroom: Int = FramePool.defaultHeadroom) {
-        precondition(count > 0 && capacity >= 256 && headroom < capacity && headroom <= Int(UInt16.max))
+    public init(
+        arena: UnsafeMutableRawPointer, count: Int, capacity: Int, headroom: Int = FramePool.defaultHeadroom,
+        slots: Range<Int>? = nil, memory: ArenaMemory = ArenaMemory(pages: .plain),
+        release: @escaping @convention(c) (UnsafeMutableRawPointer, Int) -> Void = { _, _ in }
+    ) {
         storage = unsafe Storage(
-            arena: arena, ownsArena: false, count: count, capacity: capacity, headroom: headroom)
+            arena: arena, slots: slots ?? 0..<count, of: count, capacity: capacity, headroom: headroom, memory: memory,
+            release: release)
     }
 
-    @inlinable
-    deinit { storage.free() }
+    deinit { storage.poolIsGone() }
 
     /// Frames that are not taken.
     @inlinable
     public var freeCount: Int { storage.freeCount }
 
-    /// Frames in all.
+    /// Frames in all. Where pools share an arena: those that are this pool's, in it or out of it.
     @inlinable
     public var count: Int { storage.count }
 
@@ -50,83 +55,63 @@ public struct FramePool: ~Copyable {
     @inlinable
     public var frameCapacity: Int { storage.frameCapacity }
 
+    /// Bytes of a slot before the packet of a frame that is taken.
+    @inlinable
+    public var headroom: Int { storage.frameHeadroom }
+
+    /// What the arena's memory is.
+    public var memory: ArenaMemory { unsafe storage.header.pointee.memory }
+
     /// An empty frame behind the pool's headroom; `nil` if all are taken. What its memory holds is unspecified.
     @inlinable
-    public func take() -> Frame? {
+    public func take(file: StaticString = #fileID, line: UInt = #line) -> Frame? {
         guard let descriptor = storage.take() else { return nil }
+        assert(storage.note(descriptor.slot, file, line))
         return Frame(pool: storage, descriptor: descriptor)
     }
 
-    /// An empty burst whose frames are of this pool.
-    @inlinable
-    public func makeBurst() -> Burst { Burst(pool: storage) }
+    /// An empty burst whose frames are of this pool, with room for `capacity` of them. It allocates.
+    ///
+    /// - Precondition: the capacity is 1 ... 65,536.
+    public func makeBurst(capacity: Int = Burst.defaultCapacity) -> Burst { Burst(pool: storage, capacity: capacity) }
 
-    /// The pool's memory, as frames see it: a pointer that owns nothing.
-    @safe
-    @usableFromInline
-    struct Storage: BitwiseCopyable {
-        // SAFETY: `header` is allocated by the pool and freed by it alone, after the last frame has come back. Slots are
-        // taken from the free stack and put back once each, because a Frame is consumed once.
-        @usableFromInline let header: UnsafeMutablePointer<Header>
+    /// Who took the frames that are out, by line of source, the most first; empty if none are. Only debug builds know it: in
+    /// others it says how many they are.
+    ///
+    /// A frame's taker is who took it from the pool, or out of a burst after that.
+    public var framesOut: String { storage.framesOut }
+}
 
-        @safe
-        @usableFromInline
-        struct Header {
-            @usableFromInline let arena: UnsafeMutableRawPointer
-            @usableFromInline let free: UnsafeMutablePointer<UInt32>
-            @usableFromInline var freeCount: Int
-            @usableFromInline let count: Int
-            @usableFromInline let capacity: Int
-            @usableFromInline let headroom: UInt16
-            @usableFromInline let ownsArena: Bool
-        }
+/// What memory an arena is made of.
+public struct ArenaMemory: Sendable, Hashable, CustomStringConvertible {
+    public enum Pages: Sendable, Hashable {
+        /// The allocator's.
+        case heap
+        /// Mapped, in pages of the usual size.
+        case plain
+        /// Mapped, and the kernel was asked to use huge pages where it can.
+        case transparentHuge
+        /// Huge pages, from the machine's reserve of them.
+        case huge
+    }
 
-        init(arena: UnsafeMutableRawPointer, ownsArena: Bool, count: Int, capacity: Int, headroom: Int) {
-            let free = UnsafeMutablePointer<UInt32>.allocate(capacity: count)
-            for index in 0..<count { unsafe (free + index).initialize(to: UInt32(count - 1 - index)) }
-            unsafe header = .allocate(capacity: 1)
-            unsafe header.initialize(
-                to: Header(
-                    arena: arena, free: free, freeCount: count, count: count, capacity: capacity,
-                    headroom: UInt16(headroom), ownsArena: ownsArena))
-        }
+    public var pages: Pages
+    /// Whether it is locked: it is never paged out.
+    public var isLocked: Bool
 
-        @usableFromInline
-        func free() {
-            let out = count - freeCount
-            precondition(out == 0, "a frame pool goes away while \(out) of its frames are still out")
-            if unsafe header.pointee.ownsArena { unsafe header.pointee.arena.deallocate() }
-            unsafe header.pointee.free.deallocate()
-            unsafe header.deallocate()
-        }
+    public init(pages: Pages, isLocked: Bool = false) {
+        self.pages = pages
+        self.isLocked = isLocked
+    }
 
-        @inlinable var freeCount: Int { unsafe header.pointee.freeCount }
-        @inlinable var count: Int { unsafe header.pointee.count }
-        @inlinable var frameCapacity: Int { unsafe header.pointee.capacity }
-        @inlinable var frameHeadroom: Int { unsafe Int(header.pointee.headroom) }
-
-        @inlinable
-        func take() -> FrameDescriptor? {
-            let left = unsafe header.pointee.freeCount &- 1
-            guard left >= 0 else { return nil }
-            unsafe header.pointee.freeCount = left
-            var descriptor = FrameDescriptor()
-            descriptor.slot = unsafe header.pointee.free[left]
-            descriptor.start = unsafe header.pointee.headroom
-            return descriptor
-        }
-
-        @inlinable
-        func release(_ slot: UInt32) {
-            let position = unsafe header.pointee.freeCount
-            assert(position < count, "a frame released twice")
-            unsafe header.pointee.free[position] = slot
-            unsafe header.pointee.freeCount = position &+ 1
-        }
-
-        @inlinable
-        func address(of descriptor: FrameDescriptor) -> UnsafeMutableRawPointer {
-            unsafe header.pointee.arena + (Int(descriptor.slot) &* header.pointee.capacity &+ Int(descriptor.start))
-        }
+    public var description: String {
+        let name =
+            switch pages {
+            case .heap: "heap memory"
+            case .plain: "plain pages"
+            case .transparentHuge: "transparent huge pages"
+            case .huge: "huge pages"
+            }
+        return isLocked ? name + ", locked" : name
     }
 }

@@ -7,7 +7,7 @@ extension RawSpan {
     ///
     /// - Precondition: it is within the span.
     @inlinable
-    func byte(at offset: Int) -> UInt8 {
+    public func byte(at offset: Int) -> UInt8 {
         // SAFETY: the bounds are checked; any bits make a UInt8.
         precondition(offset >= 0 && offset < byteCount, "a byte beyond the span")
         return unsafe unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: UInt8.self)
@@ -17,7 +17,8 @@ extension RawSpan {
     ///
     /// - Precondition: all its bytes are within the span.
     @inlinable
-    func number<Number: FixedWidthInteger & BitwiseCopyable>(at offset: Int, as _: Number.Type = Number.self) -> Number
+    public func number<Number: FixedWidthInteger & BitwiseCopyable>(at offset: Int, as _: Number.Type = Number.self)
+        -> Number
     {
         // SAFETY: the bounds are checked; any bits make an integer.
         precondition(offset >= 0 && offset &+ MemoryLayout<Number>.size <= byteCount, "a number beyond the span")
@@ -26,18 +27,18 @@ extension RawSpan {
 
     /// The 16-bit number in network byte order at `offset`.
     @inlinable
-    func uint16(at offset: Int) -> UInt16 { number(at: offset) }
+    public func uint16(at offset: Int) -> UInt16 { number(at: offset) }
 
     /// The 32-bit number in network byte order at `offset`.
     @inlinable
-    func uint32(at offset: Int) -> UInt32 { number(at: offset) }
+    public func uint32(at offset: Int) -> UInt32 { number(at: offset) }
 
     /// The bytes from `offset` to the end.
     ///
     /// - Precondition: `offset` is at most the span's length.
     @inlinable
     @_lifetime(copy self)
-    func from(_ offset: Int) -> RawSpan { extracting(droppingFirst: offset) }
+    public func from(_ offset: Int) -> RawSpan { extracting(droppingFirst: offset) }
 }
 
 extension MutableRawSpan {
@@ -46,7 +47,7 @@ extension MutableRawSpan {
     /// - Precondition: all its bytes are within the span.
     @inlinable
     @_lifetime(self: copy self)
-    mutating func store<Number: FixedWidthInteger & BitwiseCopyable>(_ number: Number, at offset: Int) {
+    public mutating func store<Number: FixedWidthInteger & BitwiseCopyable>(_ number: Number, at offset: Int) {
         // SAFETY: the bounds are checked; an integer has no bits that must not be seen.
         precondition(offset >= 0 && offset &+ MemoryLayout<Number>.size <= byteCount, "a number beyond the span")
         unsafe storeBytes(of: number.bigEndian, toUncheckedByteOffset: offset, as: Number.self)

@@ -29,7 +29,7 @@ extension UDP {
         using random: inout some RandomNumberGenerator
     ) -> UDPSent {
         guard let slot = sockets.slot(of: id) else { return .closed }
-        let room = packets.room
+        let room = min(packets.room, packets.freeFrames)
         // The first frame says how much room is in each.
         guard room > 0, let frame = packets.takeFrame() else {
             refuse(slot)
@@ -37,7 +37,7 @@ extension UDP {
         }
         let cuts = FragmentCuts(
             UDPHeader.length + payload.byteCount, mtu: mtu, room: frame.tailroom, isIPv4: source.bitWidth == 32)
-        guard let cuts, cuts.count <= min(Burst.capacity, packets.pool.count),
+        guard let cuts, cuts.count <= min(packets.capacity, packets.pool.count),
             cuts.count == 1 || !sockets[slot].dontFragment
         else {
             counters.tooLarge &+= 1

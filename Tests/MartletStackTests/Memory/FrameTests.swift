@@ -74,7 +74,7 @@ import Testing
         let pool = FramePool(count: 100, capacity: 256)
         do {
             var burst = pool.makeBurst()
-            for index in 0..<Burst.capacity {
+            for index in 0..<Burst.defaultCapacity {
                 var frame = burst.takeFrame()!
                 frame.setLength(index)
                 burst.append(frame)
