@@ -8,18 +8,25 @@
 // most. What does not fit is dropped and counted: its sender, or the one who asked, sends again.
 
 /// Bounds of what a stack keeps below its transports.
-struct NetworkLimits: BitwiseCopyable, Sendable {
-    var routes = 256
-    var neighbors = NeighborLimits()
-    var neighborTimes = NeighborTimes()
-    var reassembly = ReassemblyLimits()
-    /// Destinations whose path MTU is known to be smaller than the link's.
-    var paths = 256
+public struct NetworkLimits: BitwiseCopyable, Sendable {
+    /// Routes of each IP version. Beyond, routes of routers and servers are dropped (``PacketDrop/noRoom``).
+    public var routes = 256
+    /// Hosts on the links whose link addresses are known or looked for.
+    public var neighbors = NeighborLimits()
+    /// How long they are believed, and how often they are asked.
+    public var neighborTimes = NeighborTimes()
+    /// Datagrams that come in pieces.
+    public var reassembly = ReassemblyLimits()
+    /// Destinations whose path MTU is known to be smaller than the link's. Beyond, the oldest is forgotten.
+    public var paths = 256
     /// Destinations whose next hop is remembered: a power of two.
-    var destinations = 256
-    /// ICMP errors a second, and in a burst.
-    var icmpErrors = 1000
-    var icmpBurst = 50
+    public var destinations = 256
+    /// ICMP errors that are sent a second at most, and in a burst (RFC 1812 §4.3.2.8, RFC 4443 §2.4(f)).
+    public var icmpErrors = 1000
+    public var icmpBurst = 50
+
+    /// The defaults.
+    public init() {}
 }
 
 /// Interfaces, addresses, routes, neighbors, and the queues between them.
@@ -43,6 +50,7 @@ struct Network: ~Copyable {
     var loopback: Burst
     var autoconfigurations: [Autoconfiguration]
     var counters = NetworkCounters()
+    var news = InterfaceNews()
     /// When addresses, prefixes, routes or solicitations want to be looked at.
     var maintenanceAt = Instant.distantFuture
 
@@ -120,7 +128,7 @@ struct Path: BitwiseCopyable {
 }
 
 /// Why a frame or packet went no further.
-enum PacketDrop: UInt8, BitwiseCopyable, CaseIterable {
+public enum PacketDrop: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// The frame is shorter than its header, or of a group as its source.
     case badFrame
     /// The frame is for another host on the link.
@@ -137,6 +145,7 @@ enum PacketDrop: UInt8, BitwiseCopyable, CaseIterable {
     case badSource
     /// The packet is for another host, and we forward nothing.
     case notForUs
+    /// It carries none of TCP, UDP and ICMP; its sender is told.
     case unknownProtocol
     /// An ICMP message that cannot be believed, or says nothing to us.
     case ignoredICMP
@@ -153,16 +162,21 @@ enum PacketDrop: UInt8, BitwiseCopyable, CaseIterable {
 }
 
 /// Counts of what happened below the transports.
-struct NetworkCounters: BitwiseCopyable, Sendable {
+public struct NetworkCounters: BitwiseCopyable, Sendable {
     private var drops = InlineArray<16, UInt64>(repeating: 0)
-    var packetsIn: UInt64 = 0
-    var packetsOut: UInt64 = 0
-    var echoReplies: UInt64 = 0
-    var icmpErrorsOut: UInt64 = 0
-    var icmpErrorsIn: UInt64 = 0
-    var addressConflicts: UInt64 = 0
+    /// Frames that came, and packets that went.
+    public internal(set) var packetsIn: UInt64 = 0
+    public internal(set) var packetsOut: UInt64 = 0
+    /// Echo requests answered.
+    public internal(set) var echoReplies: UInt64 = 0
+    /// ICMP errors sent, and received with enough of the packet they are about.
+    public internal(set) var icmpErrorsOut: UInt64 = 0
+    public internal(set) var icmpErrorsIn: UInt64 = 0
+    /// Claims of others to addresses of ours.
+    public internal(set) var addressConflicts: UInt64 = 0
 
-    subscript(reason: PacketDrop) -> UInt64 {
+    /// Frames and packets dropped for a reason.
+    public internal(set) subscript(reason: PacketDrop) -> UInt64 {
         get { drops[Int(reason.rawValue)] }
         set { drops[Int(reason.rawValue)] = newValue }
     }

@@ -4,7 +4,7 @@
 //
 //     1. ingress(&burst, on: interface, at: now)     all frames arrive; nothing is sent yet
 //     2. advance(to: now)                            timers expire
-//     3. while let event = nextEvent() { … }         and answers with connect, send, receive, finish, close, abort, release
+//     3. while let event = nextEvent() { … }         and answers with connect, send, receive, finish, abort, release
 //     4. egress(into: &burst, at: now)               until it says that all is paid: control first, then ACKs, then data
 //     5. sleep until nextDeadline, or until frames come
 //
@@ -12,26 +12,49 @@
 // with, and say by which interface they leave. If the pool is empty, nothing is lost but time: what was owed stays owed, or is
 // sent again.
 
-/// A TCP/IP stack over interfaces of Ethernet frames or bare IP packets.
+/// A TCP/IP stack over interfaces of Ethernet frames or bare IP packets, without a clock, a system call, a task or a lock.
 ///
-/// Not finished, and not public yet.
-struct Stack: ~Copyable {
+/// A program with a clock of its own and packets of its own drives it in rounds:
+///
+/// 1. ``ingress(_:on:at:)`` for each burst that came. All of its segments are processed before an answer leaves (RFC 9293
+///    MUST-58, MUST-59).
+/// 2. ``advance(to:)``, which lets timers expire.
+/// 3. ``nextEvent()`` until it returns nil. Each event names a connection, listener or socket that has news; what the program
+///    does about it, now or later, marks what is to be sent, and sends nothing.
+/// 4. ``egress(into:at:)`` until it returns true, and each time the frames of the burst go out by the interface that each names
+///    (``Frame/interface``).
+/// 5. Nothing until ``nextDeadline``, or until frames come, or the program wants to send.
+///
+/// The instants of one stack come from one clock and never go back. A stack belongs to one thread at a time. Everything it holds is
+/// taken when it is made, by its ``StackLimits``; nothing is allocated later. Nothing that comes from outside stops it: what is
+/// not understood is dropped and counted (``counters``).
+public struct Stack: ~Copyable {
     var network: Network
     var tcp: TCP
     var udp: UDP
 
-    /// A stack whose frames are of `pool`, which is to outlive it, with a secret of 128 random bits.
-    init(
+    /// A stack with these interfaces, which are known by their places, 0 for the first.
+    ///
+    /// Frames are taken from `pool`, which has to outlive the stack, and which a program may share among several stacks and
+    /// links of the same thread. `secret` is what no stranger may know; see ``StackSecret``.
+    ///
+    /// Addresses of Ethernet interfaces are claimed first, unless ``InterfaceConfiguration/detectsConflicts`` is off: it takes
+    /// some seconds until they may be used, and an ``InterfaceEvent`` tells.
+    ///
+    /// - Precondition: there are 1 ... 255 interfaces, whose values make sense; each says which do.
+    public init(
         _ interfaces: [InterfaceConfiguration], limits: StackLimits = StackLimits(), pool: borrowing FramePool,
-        secret: SipHash.Key, now: Instant
+        secret: StackSecret, now: Instant
     ) {
         network = Network(interfaces, limits: limits.network, pool: pool, secret: secret, now: now)
-        tcp = TCP(limits: limits.tcp, secret: SipHash.Key(using: &network.random), now: now)
+        var limits = limits
+        limits.tcp.adapt(to: interfaces, frameRoom: network.packets.frameRoom)
+        tcp = TCP(limits: limits.tcp, secret: StackSecret(using: &network.random), now: now)
         udp = UDP(limits: limits.udp, using: &network.random)
     }
 
-    /// The instant until which nothing happens by itself; nil if nothing ever does.
-    var nextDeadline: Instant? {
+    /// The instant until which nothing happens by itself; nil if nothing ever does. It changes with every call.
+    public var nextDeadline: Instant? {
         if network.isOwing { return tcp.now }
         guard let other = network.nextDeadline else { return tcp.nextDeadline }
         return tcp.nextDeadline.map { min($0, other) } ?? other
@@ -39,24 +62,39 @@ struct Stack: ~Copyable {
 
     // MARK: A round
 
-    /// Takes in all frames of a burst, which came from one interface.
-    mutating func ingress(_ burst: inout Burst, on interface: UInt8 = 0, at now: Instant) {
+    /// Takes in all frames of a burst, which came from one interface at `now`.
+    ///
+    /// A link that has verified transport checksums, or merged segments, says so in each frame (``Frame/offload``,
+    /// ``Frame/segmentSize``).
+    ///
+    /// - Precondition: the stack has this interface.
+    public mutating func ingress(_ burst: inout Burst, on interface: UInt8 = 0, at now: Instant) {
         while let frame = burst.popFirst() { frameArrives(frame, on: interface, at: now) }
     }
 
     /// Lets all timers expire that are due at `now`.
-    mutating func advance(to now: Instant) {
+    public mutating func advance(to now: Instant) {
         while let packet = network.loopback.popFirst() { loopsBack(packet, at: now) }
         network.advance(to: now)
         tcp.advance(to: now)
         network.hearOfFullSize(&tcp, at: now)
     }
 
-    /// The next connection that has news, with all of its news; nil if none has.
-    mutating func nextEvent() -> (ConnectionID, ConnectionEvents)? { tcp.nextEvent() }
+    /// Somebody who has news; nil if nobody has. Each is named once for all that happened to it since the last time.
+    public mutating func nextEvent() -> StackEvent? {
+        if let (connection, events) = tcp.nextEvent() { return .connection(connection, events) }
+        if let listener = tcp.nextListener() { return .listener(ListenerID(number: listener)) }
+        if let (socket, events) = udp.nextEvent() { return .socket(socket, events) }
+        return network.news.popFirst().map { .interface($0) }
+    }
 
-    /// Adds what is owed to the burst, as far as it has room. Returns whether all is paid.
-    mutating func egress(into burst: inout Burst, at now: Instant) -> Bool {
+    /// Adds what is owed to the burst, as far as it has room, and frames last. Returns whether all is paid: if not, empty the
+    /// burst and call again.
+    ///
+    /// A frame of the burst says by which interface it leaves (``Frame/interface``), and what the link is still to do to it
+    /// (``Frame/offload``, ``Frame/segmentSize``), which is nothing unless the interface's configuration allows it. If the pool
+    /// is empty it returns true with less than was owed, which is tried again when its timer expires.
+    public mutating func egress(into burst: inout Burst, at now: Instant) -> Bool {
         var isPaid = false
         while network.flush(into: &burst, at: now) {
             udp.roomReturns()
@@ -65,6 +103,13 @@ struct Stack: ~Copyable {
             if network.packets.isEmpty { return isPaid }
         }
         return false
+    }
+
+    /// What has happened since the stack was made. O(1), a copy of about 700 bytes.
+    public var counters: StackCounters {
+        StackCounters(
+            network: network.counters, neighbors: network.neighbors.counters, tcp: tcp.counters, udp: udp.counters,
+            interfaceEventsLost: network.news.lost)
     }
 
     /// A packet of ours comes back to us.
@@ -78,66 +123,12 @@ struct Stack: ~Copyable {
     }
 }
 
-/// Bounds of a stack: all that it ever holds is taken when it is made.
-struct StackLimits: BitwiseCopyable, Sendable {
-    var network = NetworkLimits()
-    var tcp = TCPLimits()
-    var udp = UDPLimits()
-}
-
-// MARK: - User calls
-
-extension Stack {
-    /// Opens a UDP socket on an address of ours, or on all of one version by `0.0.0.0` or `::`; port 0 is any that is free.
-    mutating func bind(_ address: IPAddress, port: UInt16) throws(UDPBindError) -> SocketID {
-        try udp.bind(address, port: port, using: &network.random)
+extension TCPLimits {
+    /// What TCP needs to know of interfaces: the least of what they take, so that a segment may leave by any of them.
+    fileprivate mutating func adapt(to interfaces: [InterfaceConfiguration], frameRoom: Int) {
+        for interface in interfaces { mtu = min(mtu, UInt16(clamping: interface.mtu)) }
+        mtu = min(mtu, UInt16(clamping: frameRoom))
+        checksumPartial = interfaces.allSatisfy(\.completesChecksums)
+        if !interfaces.allSatisfy({ $0.completesChecksums && $0.cutsSegments }) { segmentsPerFrame = 1 }
     }
-
-    /// Sends a datagram, whole or in pieces, or not at all.
-    mutating func send(_ id: SocketID, _ payload: RawSpan, to remote: IPAddress, port: UInt16) -> UDPSent {
-        guard let tuple = udp.tuple(of: id) else { return .closed }
-        let isAny = tuple.localAddress == .v4(.any) || tuple.localAddress == .v6(.any)
-        let chosen = isAny ? network.sourceAddress(for: remote, at: tcp.now) : tuple.localAddress
-        guard let source = chosen, let path = network.path(to: remote, from: source, at: tcp.now) else {
-            return .unreachable
-        }
-        return udp.send(
-            id, payload, from: source, to: remote, port: port, mtu: path.mtu,
-            identifications: &network.identification, into: &network.packets, at: tcp.now, using: &network.random)
-    }
-
-    var counters: TCPCounters { tcp.counters }
-    var connectionCount: Int { tcp.connectionCount }
-
-    mutating func listen(port: UInt16, backlog: Int) -> Int { tcp.listen(port: port, backlog: backlog) }
-    mutating func set(_ settings: TCPSettings, ofListener listener: Int) -> Bool {
-        tcp.set(settings, ofListener: listener)
-    }
-    mutating func accept(_ listener: Int) -> ConnectionID? { tcp.accept(listener) }
-
-    /// OPEN, active, from `local` or the address that fits. Nil if there is no way, no port or connection is free, or no room
-    /// for the settings.
-    mutating func connect(
-        from local: IPAddress? = nil, to remote: IPAddress, port: UInt16, _ settings: TCPSettings = TCPSettings()
-    ) -> ConnectionID? {
-        guard let source = local ?? network.sourceAddress(for: remote, at: tcp.now),
-            let path = network.path(to: remote, from: source, at: tcp.now)
-        else { return nil }
-        // MUST-46: all hosts of the link are not one.
-        if case .v4(let address) = remote, network.addresses.isBroadcast(address, on: path.interface) { return nil }
-        return tcp.connect(from: source, to: remote, port: port, settings)
-    }
-
-    func state(of id: ConnectionID) -> TCPState { tcp.state(of: id) }
-    func error(of id: ConnectionID) -> TCPError? { tcp.error(of: id) }
-    mutating func send(_ id: ConnectionID, _ bytes: RawSpan) -> Int { tcp.send(id, bytes) }
-    mutating func sendUrgent(_ id: ConnectionID, _ bytes: RawSpan) -> Int { tcp.sendUrgent(id, bytes) }
-    func urgentCount(of id: ConnectionID) -> Int? { tcp.urgentCount(of: id) }
-    func info(of id: ConnectionID) -> TCPInfo? { tcp.info(of: id) }
-    mutating func receive(_ id: ConnectionID, _ body: (RawSpan) -> Int) -> Int { tcp.receive(id, body) }
-    mutating func finish(_ id: ConnectionID) { tcp.finish(id) }
-    mutating func abort(_ id: ConnectionID) { tcp.abort(id) }
-    mutating func release(_ id: ConnectionID) { tcp.release(id) }
-    func settings(of id: ConnectionID) -> TCPSettings? { tcp.settings(of: id) }
-    mutating func set(_ settings: TCPSettings, of id: ConnectionID) -> Bool { tcp.set(settings, of: id) }
 }

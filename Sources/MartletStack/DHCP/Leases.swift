@@ -56,7 +56,7 @@ extension Network {
         }
         if !isKept {
             removeLease(from: interface)
-            add(address, prefixLength: lease.prefixLength, .dhcp, on: interface, at: now)
+            _ = add(address, prefixLength: lease.prefixLength, .dhcp, on: interface, at: now)
         }
         for index in 0..<lease.routeCount {
             let route = lease.routes[index]
@@ -75,7 +75,7 @@ extension Network {
 
     private mutating func removeLease(from interface: UInt8) {
         let leased = addresses.entries.filter { $0.origin == .dhcp && $0.interface == interface }
-        for entry in leased { remove(entry.address) }
+        for entry in leased { remove(entry.address, because: .lost) }
         _ = routes.removeAll(on: interface, from: .dhcp)
         interfaces[Int(interface)].mtuV4 = interfaces[Int(interface)].mtu
         destinations.forgetAll()

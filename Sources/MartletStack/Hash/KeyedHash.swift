@@ -35,10 +35,4 @@ extension SipHash.Key {
         self.low = low
         self.high = high
     }
-
-    /// A secret, drawn once when the stack starts.
-    init(using random: inout some RandomNumberGenerator) {
-        low = random.next()
-        high = random.next()
-    }
 }

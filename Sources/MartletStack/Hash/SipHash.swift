@@ -2,11 +2,7 @@
 
 /// SipHash-c-d of a sequence of words and up to seven bytes more.
 struct SipHash: BitwiseCopyable, Sendable {
-    /// 128 secret bits: the first eight bytes, least significant first, and the last eight.
-    struct Key: BitwiseCopyable, Sendable {
-        var low: UInt64
-        var high: UInt64
-    }
+    typealias Key = StackSecret
 
     /// How often the words are mixed.
     enum Rounds: UInt8, BitwiseCopyable, Sendable {

@@ -77,16 +77,19 @@ struct ReassemblyTimeout: BitwiseCopyable {
     var hadFirst: Bool
 }
 
-struct ReassemblyLimits: BitwiseCopyable {
+public struct ReassemblyLimits: BitwiseCopyable, Sendable {
     /// Datagrams at once.
-    var datagrams = 64
+    public var datagrams = 64
     /// Memory in all, cut in powers of two from 2 KiB.
-    var byteCount = 1 << 20
+    public var byteCount = 1 << 20
     /// Fragments of a datagram.
-    var fragments = 64
+    public var fragments = 64
     /// RFC 1122 §3.3.2 asks for 60 ... 120 s, RFC 8200 for 60 s; Linux takes 30 s for IPv4, and so do we.
-    var timeout4 = Duration.seconds(30)
-    var timeout6 = Duration.seconds(60)
+    public var timeout4 = Duration.seconds(30)
+    public var timeout6 = Duration.seconds(60)
+
+    /// The defaults.
+    public init() {}
 }
 
 extension FragmentKey {

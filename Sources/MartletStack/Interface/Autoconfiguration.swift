@@ -27,7 +27,10 @@ extension Network {
     /// Takes over what a program says of an interface.
     mutating func configure(_ configuration: InterfaceConfiguration, _ interface: UInt8, at now: Instant) {
         for address in configuration.addresses {
-            add(address.address, prefixLength: address.prefixLength, .manual, on: interface, at: now)
+            _ = add(address.address, prefixLength: address.prefixLength, .manual, on: interface, at: now)
+        }
+        for route in configuration.routes {
+            precondition(add(route, on: interface), "more routes than the limit")
         }
         for (metric, gateway) in configuration.gateways.enumerated() {
             let everywhere: IPAddress = gateway.bitWidth == 32 ? .v4(.any) : .v6(.any)
@@ -40,15 +43,24 @@ extension Network {
         }
         if autoconfigurations[Int(interface)].isActive {
             let address = autoconfigurations[Int(interface)].slaac.linkLocalAddress()
-            add(.v6(address), prefixLength: 64, .linkLocal, on: interface, at: now)
+            _ = add(.v6(address), prefixLength: 64, .linkLocal, on: interface, at: now)
         }
         maintainSoon()
     }
 
-    /// Adds an address of ours, and the route to its network. It may be used at once, or when nobody else claims it.
+    /// Adds a route that the program wants. Returns false if there is no room.
+    mutating func add(_ route: RouteConfiguration, on interface: UInt8) -> Bool {
+        defer { destinations.forgetAll() }
+        return routes.insert(
+            route.destination.address, length: Int(route.destination.prefixLength), via: route.gateway, on: interface,
+            metric: route.metric, mtu: route.mtu)
+    }
+
+    /// Adds an address of ours, and the route to its network. It may be used at once, or when nobody else claims it. Returns false
+    /// if there is no room.
     mutating func add(
         _ address: IPAddress, prefixLength: UInt8, _ origin: AddressOrigin, on interface: UInt8, at now: Instant
-    ) {
+    ) -> Bool {
         let link = interfaces[Int(interface)]
         var entry = LocalAddress(address: address, prefixLength: prefixLength, interface: interface, origin: origin)
         if link.detectsConflicts, link.linkAddress != nil {
@@ -58,20 +70,27 @@ extension Network {
                 ? AddressConflict(ipv4ClaimAfter: conflicts, now: now, using: &random)
                 : AddressConflict(ipv6Transmits: 1, now: now, using: &random)
         }
-        guard addresses.add(entry) else { return drop(.noRoom) }
+        let isNew = addresses.position(of: address) == nil
+        guard addresses.add(entry) else {
+            drop(.noRoom)
+            return false
+        }
+        if isNew, entry.isUsable { tell(.gained, entry) }
         // A prefix of routers is on the link only if they say so, which has a route of its own.
         if origin != .autoconfigured {
             _ = routes.insert(address, length: Int(prefixLength), on: interface, from: .connected)
         }
         destinations.forgetAll()
         maintainSoon()
+        return true
     }
 
     /// Takes an address from us, and the route to its network if no other address is in it.
-    mutating func remove(_ address: IPAddress) {
+    mutating func remove(_ address: IPAddress, because change: InterfaceEvent.Change) {
         guard let position = addresses.position(of: address) else { return }
         let entry = addresses[position]
         _ = addresses.remove(address)
+        if entry.isUsable || change == .conflict { tell(change, entry) }
         var isShared = false
         for other in addresses.entries
         where other.interface == entry.interface && other.prefixLength == entry.prefixLength {
@@ -82,6 +101,14 @@ extension Network {
         }
         destinations.forgetAll()
         maintainSoon()
+    }
+
+    private mutating func tell(_ change: InterfaceEvent.Change, _ entry: LocalAddress) {
+        news.append(
+            InterfaceEvent(
+                interface: entry.interface,
+                address: InterfaceAddress(entry.address, prefixLength: entry.prefixLength), origin: entry.origin,
+                change: change))
     }
 
     // MARK: Claims
@@ -109,17 +136,17 @@ extension Network {
 
     private mutating func giveUp(_ entry: LocalAddress, at now: Instant) {
         let number = Int(entry.interface)
-        remove(entry.address)
+        remove(entry.address, because: .conflict)
         switch (entry.origin, entry.address) {
         case (.linkLocal, .v6):
             autoconfigurations[number].linkLocalDuplicates += 1
             let duplicates = autoconfigurations[number].linkLocalDuplicates
             guard duplicates <= SLAAC.maxDuplicates else { return }
             let next = autoconfigurations[number].slaac.linkLocalAddress(duplicates: duplicates)
-            add(.v6(next), prefixLength: 64, .linkLocal, on: entry.interface, at: now)
+            _ = add(.v6(next), prefixLength: 64, .linkLocal, on: entry.interface, at: now)
         case (.autoconfigured, .v6(let address)):
             guard let next = autoconfigurations[number].slaac.replaceDuplicate(address) else { return }
-            add(.v6(next), prefixLength: 64, .autoconfigured, on: entry.interface, at: now)
+            _ = add(.v6(next), prefixLength: 64, .autoconfigured, on: entry.interface, at: now)
         default:
             autoconfigurations[number].conflicts += 1
             if entry.origin == .dhcp { autoconfigurations[number].dhcp?.conflict(at: now, using: &random) }
@@ -189,7 +216,7 @@ extension Network {
             prefix.address, length: prefix.length, isAutonomous: prefix.isAutonomous,
             validLifetime: prefix.validLifetime, preferredLifetime: prefix.preferredLifetime, at: now)
         if case .created(let address) = outcome {
-            add(.v6(address), prefixLength: 64, .autoconfigured, on: arrival.interface, at: now)
+            _ = add(.v6(address), prefixLength: 64, .autoconfigured, on: arrival.interface, at: now)
         }
     }
 
@@ -212,7 +239,9 @@ extension Network {
         next = min(next, routes.nextExpiry)
         for number in autoconfigurations.indices where autoconfigurations[number].isActive {
             let interface = UInt8(number)
-            while let expired = autoconfigurations[number].slaac.nextExpired(at: now) { remove(.v6(expired)) }
+            while let expired = autoconfigurations[number].slaac.nextExpired(at: now) {
+                remove(.v6(expired), because: .lost)
+            }
             for address in autoconfigurations[number].slaac.addresses {
                 guard let position = addresses.position(of: .v6(address.address)) else { continue }
                 addresses[position].isDeprecated = address.isDeprecated(at: now)
@@ -243,6 +272,7 @@ extension Network {
             sendNeighborSolicitation(for: address, from: .any, to: nil, on: entry.interface)
         case (.announce, _): announce(entry)
         case (.assign, _):
+            tell(.gained, entry)
             destinations.forgetAll()
             if entry.origin == .dhcp { autoconfigurations[Int(entry.interface)].dhcp?.assigned() }
         }

@@ -2,10 +2,13 @@
 
 /// An address with the length of its network's prefix, as `192.0.2.1/24` or `2001:db8::1/64`.
 public struct InterfaceAddress: BitwiseCopyable, Hashable, Sendable {
+    /// The address itself.
     public var address: IPAddress
     /// Bits that all addresses on the link share.
     public var prefixLength: UInt8
 
+    /// An address in the network of its first bits.
+    ///
     /// - Precondition: the prefix is not longer than the address.
     public init(_ address: IPAddress, prefixLength: UInt8) {
         precondition(Int(prefixLength) <= address.bitWidth, "a prefix longer than its address")
@@ -27,7 +30,31 @@ extension InterfaceAddress: LosslessStringConvertible {
         self.init(address, prefixLength: length)
     }
 
+    /// The address, a slash and the length.
     public var description: String { "\(address)/\(prefixLength)" }
+}
+
+/// A route to a network.
+public struct RouteConfiguration: BitwiseCopyable, Hashable, Sendable {
+    /// The network: the bits behind the prefix do not count.
+    public var destination: InterfaceAddress
+    /// The router that packets go to; nil if the network is on the link.
+    public var gateway: IPAddress?
+    /// Of two routes to one network, that with the lower metric is taken.
+    public var metric: UInt16
+    /// Bytes of the largest packet, if that is less than the interface takes.
+    public var mtu: UInt16?
+
+    /// - Precondition: the gateway is of the IP version of the destination.
+    public init(to destination: InterfaceAddress, via gateway: IPAddress? = nil, metric: UInt16 = 0, mtu: UInt16? = nil)
+    {
+        precondition(
+            gateway == nil || gateway?.bitWidth == destination.address.bitWidth, "a gateway of the other IP version")
+        self.destination = destination
+        self.gateway = gateway
+        self.metric = metric
+        self.mtu = mtu
+    }
 }
 
 /// What the frames of an interface are.
@@ -55,6 +82,8 @@ public struct InterfaceConfiguration: Sendable {
     public var addresses: [InterfaceAddress] = []
     /// Routers to everywhere, by the order in which they are tried.
     public var gateways: [IPAddress] = []
+    /// Routes to other networks.
+    public var routes: [RouteConfiguration] = []
     /// Bytes of the largest IP packet: 1,500 on Ethernet. At least 576, and 1,280 for IPv6.
     public var mtu = 1500
     public var vlan = VLANPolicy.untagged
@@ -65,11 +94,13 @@ public struct InterfaceConfiguration: Sendable {
     /// Whether addresses are claimed before they are used: RFC 5227 for IPv4, RFC 4862 §5.4 for IPv6; on Ethernet. Without,
     /// an address is used from the first instant on.
     public var detectsConflicts = true
-    /// The link completes transport checksums of frames that go (``FrameOffload/checksumPartial``).
+    /// The link completes transport checksums of frames that go (``FrameOffload/checksumPartial``). TCP leaves them to it if all
+    /// links of the stack do.
     public var completesChecksums = false
     /// The link cuts frames with a ``Frame/segmentSize``; needs ``completesChecksums``.
     public var cutsSegments = false
 
+    /// An interface of this kind; everything else can be set before the stack is made.
     public init(_ kind: InterfaceKind, addresses: [InterfaceAddress] = [], gateways: [IPAddress] = []) {
         self.kind = kind
         self.addresses = addresses

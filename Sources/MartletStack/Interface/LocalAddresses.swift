@@ -1,8 +1,15 @@
 // Our own addresses: of which interface, from where, and whether they may be used.
 
 /// Who has given us an address.
-enum AddressOrigin: UInt8, BitwiseCopyable {
-    case manual, linkLocal, autoconfigured, dhcp
+public enum AddressOrigin: UInt8, BitwiseCopyable, Hashable, Sendable {
+    /// The program.
+    case manual
+    /// Ourselves: an address of `fe80::/10` (RFC 4862 §5.3).
+    case linkLocal
+    /// Ourselves, from a prefix that a router advertised (RFC 4862 §5.5).
+    case autoconfigured
+    /// A DHCP server (RFC 2131).
+    case dhcp
 }
 
 /// One of our addresses.

@@ -59,43 +59,56 @@ enum NeighborUpdate: BitwiseCopyable {
 }
 
 /// RFC 4861 §10: times and tries.
-struct NeighborTimes: BitwiseCopyable {
+public struct NeighborTimes: BitwiseCopyable, Sendable {
     /// BaseReachableTime. A router's advertisement may set it.
-    var baseReachableTime: Duration = .seconds(30)
+    public var baseReachableTime: Duration = .seconds(30)
     /// RetransTimer.
-    var retransTimer: Duration = .seconds(1)
-    var delayFirstProbeTime: Duration = .seconds(5)
-    var maxMulticastSolicit: UInt8 = 3
-    var maxUnicastSolicit: UInt8 = 3
+    public var retransTimer: Duration = .seconds(1)
+    /// DELAY_FIRST_PROBE_TIME: how long the transport's word for a stale neighbor is awaited before it is asked.
+    public var delayFirstProbeTime: Duration = .seconds(5)
+    /// MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT: questions without an answer before a neighbor counts as gone.
+    public var maxMulticastSolicit: UInt8 = 3
+    public var maxUnicastSolicit: UInt8 = 3
     /// How long one drawing of ReachableTime is used (§6.3.4: "a few hours").
-    var redrawTime: Duration = .seconds(2 * 3600)
+    public var redrawTime: Duration = .seconds(2 * 3600)
+
+    /// The defaults.
+    public init() {}
 }
 
-struct NeighborLimits: BitwiseCopyable {
+/// Bounds of what is known of neighbors.
+public struct NeighborLimits: BitwiseCopyable, Sendable {
     /// Neighbors of all interfaces. A quarter of them may be INCOMPLETE.
-    var entries = 256
+    public var entries = 256
     /// Frames waiting for one neighbor; beyond, the oldest is dropped (RFC 4861 §7.2.2).
-    var framesPerNeighbor = 3
+    public var framesPerNeighbor = 3
     /// Frames waiting for any neighbor, or resolved and not yet taken.
-    var frames = 128
+    public var frames = 128
+
+    /// The defaults.
+    public init() {}
 }
 
-struct NeighborCounters: BitwiseCopyable {
-    var tableFull: UInt64 = 0
-    var pendingFull: UInt64 = 0
+/// What happened between the stack and its neighbors, in ARP and Neighbor Discovery.
+public struct NeighborCounters: BitwiseCopyable, Sendable {
+    /// Frames dropped because there was no room for one more neighbor.
+    public internal(set) var tableFull: UInt64 = 0
+    /// Frames dropped because as many wait as may.
+    public internal(set) var pendingFull: UInt64 = 0
     /// Frames dropped because newer ones for the same neighbor wait.
-    var displacedFrames: UInt64 = 0
+    public internal(set) var displacedFrames: UInt64 = 0
     /// Frames dropped because nobody answered.
-    var unreachableFrames: UInt64 = 0
+    public internal(set) var unreachableFrames: UInt64 = 0
     /// Frames dropped with an entry that was evicted or removed.
-    var evictedFrames: UInt64 = 0
-    var evictedStale: UInt64 = 0
-    var evictedIncomplete: UInt64 = 0
-    var evictedReachable: UInt64 = 0
+    public internal(set) var evictedFrames: UInt64 = 0
+    /// Neighbors forgotten to make room for others, by what was known of them.
+    public internal(set) var evictedStale: UInt64 = 0
+    public internal(set) var evictedIncomplete: UInt64 = 0
+    public internal(set) var evictedReachable: UInt64 = 0
     /// Neighbors that did not answer.
-    var unreachable: UInt64 = 0
+    public internal(set) var unreachable: UInt64 = 0
     /// Messages with a link address that nobody can have: zero, or of a group.
-    var badLinkAddress: UInt64 = 0
+    public internal(set) var badLinkAddress: UInt64 = 0
     /// Messages from neighbors that there was no room for.
-    var notCreated: UInt64 = 0
+    public internal(set) var notCreated: UInt64 = 0
 }

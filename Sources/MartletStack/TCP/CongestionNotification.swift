@@ -8,8 +8,9 @@
 // Hold RFC 3168 §6.1 beside it, and RFC 8311 §4 for what has changed since. Classic ECN: one echo a round trip, and
 // a peer that offers the accurate kind (RFC 9768) is answered so.
 
-/// Whether connections take part.
-enum ECNUse: UInt8, BitwiseCopyable, Sendable {
+/// Whether connections take part in congestion notification (RFC 3168).
+public enum ECNUse: UInt8, BitwiseCopyable, Sendable {
+    /// They neither ask nor agree.
     case never
     /// Where the peer's SYN asks for it.
     case whenAsked

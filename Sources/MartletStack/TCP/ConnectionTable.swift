@@ -4,6 +4,10 @@
 public struct ConnectionID: BitwiseCopyable, Hashable, Sendable {
     let slot: UInt32
     let generation: UInt32
+
+    /// A number below ``TCPLimits/connections`` that no other connection has at the same time: the place of what a program keeps
+    /// for this one, in a table of its own.
+    public var index: Int { Int(slot) }
 }
 
 struct ConnectionTable: ~Copyable {

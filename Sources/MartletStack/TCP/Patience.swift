@@ -23,13 +23,13 @@ extension TCB {
     /// The user timeout in nanoseconds, if there is one. Once the user has let go, there always is.
     private func timeout(_ stack: borrowing Connections) -> Int64? {
         let user = userTimeout > 0 ? Int64(userTimeout) * 1_000_000_000 : nil
-        return flags.contains(.released) ? min(user ?? .max, stack.limits.orphanTimeout) : user
+        return flags.contains(.released) ? min(user ?? .max, stack.limits.orphanTimeoutNanoseconds) : user
     }
 
     /// Whether to give up, `count` times after asking and `waited` after something that told of the peer.
     private func isHopeless(_ count: UInt8, _ waited: Int64, _ stack: borrowing Connections) -> Bool {
         if let timeout = timeout(stack) { return stack.nanoseconds(since: stalledAt) >= timeout }
-        return count >= stack.limits.retries && waited >= stack.limits.leastR2
+        return count >= stack.limits.retries && waited >= stack.limits.leastR2Nanoseconds
     }
 
     /// Whether to give up after the timer of a retransmission has expired once more.
@@ -50,7 +50,8 @@ extension TCB {
     func isUnanswered(_ stack: borrowing Connections) -> Bool {
         let waited = stack.nanoseconds(since: stalledAt)
         if let timeout = timeout(stack) { return waited >= timeout }
-        return backoff >= stack.limits.synRetries && (!flags.contains(.active) || waited >= stack.limits.synR2)
+        return backoff >= stack.limits.synRetries
+            && (!flags.contains(.active) || waited >= stack.limits.synR2Nanoseconds)
     }
 
     /// Tells the user and the IP layer once that retransmissions have reached R1 (MUST-20, SHLD-9).

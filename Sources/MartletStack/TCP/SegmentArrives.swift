@@ -27,7 +27,7 @@ extension TCB {
             noteDuplicate(segment)
             // A FIN or SYN again, a keep-alive or a zero-window probe: all are answered by what is expected here.
             if state == .timeWait, segment.flags.contains(.fin) {
-                stack.arm(.slow, of: slot, in: stack.limits.timeWait)
+                stack.arm(.slow, of: slot, in: stack.limits.timeWaitNanoseconds)
             }
             return answerStray(segment, &stack)
         }
@@ -269,7 +269,7 @@ extension TCB {
     mutating func enterTimeWait(_ stack: inout Connections) {
         state = .timeWait
         stack.cancelAll(of: slot)
-        stack.arm(.slow, of: slot, in: stack.limits.timeWait)
+        stack.arm(.slow, of: slot, in: stack.limits.timeWaitNanoseconds)
         tell(.ended, &stack)
     }
 
@@ -335,7 +335,7 @@ extension TCB {
             if quickAcks > 0 { quickAcks -= 1 }
             owe(.ack, &stack)
         } else if !stack.isArmed(.delayedAck, of: slot) {
-            stack.arm(.delayedAck, of: slot, in: stack.limits.delayedAck)
+            stack.arm(.delayedAck, of: slot, in: stack.limits.delayedAckNanoseconds)
         }
     }
 

@@ -54,7 +54,7 @@ extension TCB {
         if backoff > 0 || timerUse == .persist { stall(since: stack.now) }
         switch state {
         case .closed, .timeWait: break
-        case .finWait2: stack.arm(.slow, of: slot, in: stack.limits.finWait2)
+        case .finWait2: stack.arm(.slow, of: slot, in: stack.limits.finWait2Nanoseconds)
         default:
             guard let seconds = stack.settings[settings].lingerSeconds else { return stack.cancel(.slow, of: slot) }
             stack.arm(.slow, of: slot, in: Int64(seconds) * 1_000_000_000)

@@ -9,6 +9,8 @@ struct TCP: ~Copyable {
     private var demultiplexer: Demultiplexer
     private var connections: Connections
     private var listeners: [Listener] = []
+    /// Whether a listener has news.
+    private var hasListenerNews = false
     private var ports = EphemeralPorts()
 
     struct Listener {
@@ -18,6 +20,8 @@ struct TCP: ~Copyable {
         var settings: UInt16 = 0
         var isOpen = true
         var accepted: [UInt32] = []
+        /// Connections have come that its user has not been told of.
+        var hasNews = false
         /// Connections that are not established yet.
         var halfOpen = 0
     }
@@ -140,6 +144,8 @@ struct TCP: ~Copyable {
             removeConnection(slot)
         } else if listeners[listener].isOpen {
             listeners[listener].accepted.append(slot)
+            listeners[listener].hasNews = true
+            hasListenerNews = true
         } else {
             table[slot].abort(&connections)
         }
@@ -201,6 +207,17 @@ struct TCP: ~Copyable {
         return nil
     }
 
+    /// The next listener that has connections its user was not told of; nil if there is none.
+    mutating func nextListener() -> Int? {
+        guard hasListenerNews else { return nil }
+        guard let listener = listeners.firstIndex(where: { $0.hasNews }) else {
+            hasListenerNews = false
+            return nil
+        }
+        listeners[listener].hasNews = false
+        return listener
+    }
+
     private mutating func removeConnection(_ slot: UInt32) {
         connections.cancelAll(of: slot)
         if !table[slot].receiveRing.isNone { connections.rings.release(table[slot].receiveRing) }
@@ -220,6 +237,19 @@ struct TCP: ~Copyable {
     mutating func listen(port: UInt16, backlog: Int) -> Int {
         listeners.append(Listener(port: port, backlog: backlog))
         return listeners.count - 1
+    }
+
+    func isListening(on port: UInt16) -> Bool { openListener(on: port) != nil }
+
+    /// Listens no more. What nobody has accepted is reset.
+    mutating func close(_ listener: Int) {
+        listeners[listener].isOpen = false
+        listeners[listener].hasNews = false
+        for slot in listeners[listener].accepted {
+            table[slot].abort(&connections)
+            release(table.id(of: slot))
+        }
+        listeners[listener].accepted.removeAll()
     }
 
     /// Gives settings to the connections that a listener accepts from now on. Returns false if there is no room for them.
@@ -242,22 +272,23 @@ struct TCP: ~Copyable {
         return table.id(of: listeners[listener].accepted.removeFirst())
     }
 
-    /// OPEN, active. Nil if no port or no connection is free, no room for the settings, or the address is not of one host
-    /// (MUST-46).
+    /// OPEN, active.
     mutating func connect(
         from local: IPAddress, to remote: IPAddress, port: UInt16, _ settings: TCPSettings
-    ) -> ConnectionID? {
+    ) throws(ConnectError) -> ConnectionID {
         var tuple = FourTuple(localAddress: local, localPort: 0, remoteAddress: remote, remotePort: port)
-        guard tuple.isRemoteOneHost else { return nil }
+        // MUST-46: nobody can be at such an address.
+        guard tuple.isRemoteOneHost else { throw .invalidAddress }
         var candidate = tuple
         let found = ports.next(for: tuple, hash: demultiplexer.hash) { port in
             candidate.localPort = port
             return demultiplexer.find(candidate, in: table) == nil
         }
-        guard let found, let number = takeSettings(settings) else { return nil }
+        guard let found else { throw .noPort }
+        guard let number = takeSettings(settings) else { throw .noSettings }
         tuple.localPort = found
         defer { connections.settings.release(number) }
-        guard let slot = open(tuple, number, isActive: true) else { return nil }
+        guard let slot = open(tuple, number, isActive: true) else { throw .noConnection }
         table[slot].state = .synSent
         table[slot].owe(.control, &connections)
         connections.arm(.retransmit, of: slot, in: Int64(table[slot].rtt.rto) * 1000)
@@ -289,6 +320,8 @@ struct TCP: ~Copyable {
     }
 
     func state(of id: ConnectionID) -> TCPState { table.slot(of: id).map { table[$0].state } ?? .closed }
+
+    func tuple(of id: ConnectionID) -> FourTuple? { table.slot(of: id).map { table[$0].tuple } }
 
     /// The ends of a connection, and its SND.NXT: for tests.
     func numbers(of id: ConnectionID) -> (FourTuple, SequenceNumber)? {

@@ -81,7 +81,8 @@ extension TCB {
         return TCPInfo(
             state: state, caState: phase.inLinuxTerms, retransmits: timerUse == .persist ? 0 : backoff, probes: probes,
             backoff: backoff, options: agreed, sndWscale: sendShift, rcvWscale: receiveShift, rto: rtt.rto,
-            ato: UInt32(clamping: stack.limits.delayedAck / 1000), sndMss: UInt32(mss), rcvMss: UInt32(peerSegment),
+            ato: UInt32(clamping: stack.limits.delayedAckNanoseconds / 1000), sndMss: UInt32(mss),
+            rcvMss: UInt32(peerSegment),
             unacked: segments(UInt32(clamping: snd.nxt - snd.una)), sacked: segments(sackedBytes),
             lost: segments(lostBytes), retrans: segments(UInt32(clamping: resent)),
             lastAckRecv: isOpen ? UInt32(clamping: stack.nanoseconds(since: heardAt) / 1_000_000) : 0,

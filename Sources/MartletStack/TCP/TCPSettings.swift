@@ -5,39 +5,50 @@
 // is a flag of the TCB as well. Hold socket(7) and tcp(7) beside it for the names.
 
 /// Keep-alive of a connection (RFC 9293 §3.8.4).
-struct TCPKeepAlive: BitwiseCopyable, Hashable, Sendable {
+public struct TCPKeepAlive: BitwiseCopyable, Hashable, Sendable {
     /// Seconds without a segment from the peer before it is asked: two hours unless told otherwise (MUST-28).
-    var idleSeconds: UInt16 = 7200
+    public var idleSeconds: UInt16 = 7200
     /// Seconds between one question and the next.
-    var intervalSeconds: UInt16 = 75
+    public var intervalSeconds: UInt16 = 75
     /// Questions without an answer before the connection ends.
-    var count: UInt8 = 9
+    public var count: UInt8 = 9
+
+    /// Keep-alive after two hours of silence, as Linux has it.
+    public init() {}
+
+    /// Keep-alive with these times, in seconds, and this many questions.
+    public init(idleSeconds: UInt16, intervalSeconds: UInt16 = 75, count: UInt8 = 9) {
+        (self.idleSeconds, self.intervalSeconds, self.count) = (idleSeconds, intervalSeconds, count)
+    }
 }
 
 /// What a user may set on a connection: when it is opened, for all that a listener accepts, and later.
-struct TCPSettings: BitwiseCopyable, Hashable, Sendable {
+public struct TCPSettings: BitwiseCopyable, Hashable, Sendable {
     /// Small segments go at once, and wait for no ACK (TCP_NODELAY, MUST-17).
-    var noDelay = false
+    public var noDelay = false
     /// Segments that are not full wait until this is off again, or for 200 ms (TCP_CORK).
-    var cork = false
+    public var cork = false
     /// Every segment with data is acknowledged at once (TCP_QUICKACK, but it stays).
-    var quickAck = false
+    public var quickAck = false
     /// Nil: a connection may be idle for ever (MUST-25).
-    var keepAlive: TCPKeepAlive?
+    public var keepAlive: TCPKeepAlive?
     /// Seconds that bytes may wait for an acknowledgement before the connection ends (RFC 9293 §3.8.3, MUST-21); 0 for
     /// what the stack's limits say.
-    var userTimeoutSeconds: UInt16 = 0
+    public var userTimeoutSeconds: UInt16 = 0
     /// Tells the peer of the user timeout and, if there is none of one's own, adapts to the peer's (RFC 5482).
-    var exchangesUserTimeout = false
+    public var exchangesUserTimeout = false
     /// What happens to bytes that are not acknowledged when the user lets go. Nil: they are delivered as long as the peer
     /// takes them. 0: they are dropped, and the connection is reset. Else it is reset after so many seconds.
-    var lingerSeconds: UInt16?
+    public var lingerSeconds: UInt16?
     /// The most bytes that may ever wait to be read, and to be acknowledged; nil for what the stack's limits say. What is
     /// more than the window's scale allows, which is chosen when the connection is opened, means that.
-    var receiveLimit: UInt32?
-    var sendLimit: UInt32?
+    public var receiveLimit: UInt32?
+    public var sendLimit: UInt32?
     /// Nil for what the stack's limits say.
-    var congestion: CongestionAlgorithm?
+    public var congestion: CongestionAlgorithm?
+
+    /// What Linux does unless it is told otherwise.
+    public init() {}
 }
 
 /// The different settings that the connections of a stack have. Number 0 is the default, and always there.

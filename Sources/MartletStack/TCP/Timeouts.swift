@@ -12,7 +12,7 @@ extension TCB {
         if phase == .open, flags.contains(.sack), state.isSynchronized, backoff == 0, probes == 0, rtt.isMeasured {
             // RFC 8985 §7.2: two round trips, and the peer's delayed ACK if it has one segment only.
             var probe = 2 * Int64(rtt.srtt) * 1000 + 2_000_000
-            if snd.nxt - snd.una <= Int(mss) { probe += stack.limits.delayedAck * 3 / 2 }
+            if snd.nxt - snd.una <= Int(mss) { probe += stack.limits.delayedAckNanoseconds * 3 / 2 }
             if probe < rto {
                 timerUse = .tailProbe
                 return stack.arm(.retransmit, of: slot, in: probe)

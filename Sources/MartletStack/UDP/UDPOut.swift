@@ -4,7 +4,8 @@
 // the socket is told when there is room again.
 
 /// What became of a datagram that was to go.
-enum UDPSent: BitwiseCopyable, Equatable, Sendable {
+public enum UDPSent: BitwiseCopyable, Equatable, Sendable {
+    /// It goes with the next egress.
     case sent
     /// There are not so many frames, or is not so much room in the burst: `.writable` tells when to try again.
     case noRoom

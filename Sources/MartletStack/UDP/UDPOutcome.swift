@@ -1,41 +1,49 @@
 // The words of UDP: its bounds, what is counted, what became of a datagram, and what goes wrong.
 
 /// Bounds of the UDP of a stack.
-struct UDPLimits: BitwiseCopyable, Sendable {
-    var sockets = 256
-    /// Datagrams that wait, of all sockets.
-    var datagrams = 8192
+public struct UDPLimits: BitwiseCopyable, Sendable {
+    /// Sockets that may be open at the same time. Beyond, ``UDPBindError/noSocket``.
+    public var sockets = 256
+    /// Datagrams that wait, of all sockets. Beyond, ``UDPDrop/noMemory``.
+    public var datagrams = 8192
     /// Bytes of memory for them, of all sockets.
-    var ringMemory = 4 << 20
-    /// Bytes of memory that one socket may take for them: a power of two. Of less than 64 KiB, large datagrams never fit in.
-    var receiveLimit = 256 << 10
+    public var ringMemory = 4 << 20
+    /// Bytes of memory that one socket may take for them: a power of two. Of less than 64 KiB, large datagrams never fit in. Beyond,
+    /// ``UDPDrop/socketFull``.
+    public var receiveLimit = 256 << 10
+
+    /// The defaults.
+    public init() {}
 }
 
-struct UDPCounters: BitwiseCopyable, Sendable {
+/// Counts of what happened in UDP, of all sockets together, since the stack was made.
+public struct UDPCounters: BitwiseCopyable, Sendable {
     /// Datagrams that some socket got, and datagrams that went.
-    var datagramsIn: UInt64 = 0
-    var datagramsOut: UInt64 = 0
+    public internal(set) var datagramsIn: UInt64 = 0
+    public internal(set) var datagramsOut: UInt64 = 0
     /// Datagrams that went in pieces.
-    var fragmented: UInt64 = 0
-    var noSocket: UInt64 = 0
+    public internal(set) var fragmented: UInt64 = 0
+    /// Datagrams for a port that no socket has.
+    public internal(set) var noSocket: UInt64 = 0
     /// ICMP errors about datagrams of connected sockets, and of nobody whom it could be told.
-    var errorsIn: UInt64 = 0
-    var errorsForNobody: UInt64 = 0
+    public internal(set) var errorsIn: UInt64 = 0
+    public internal(set) var errorsForNobody: UInt64 = 0
     /// Datagrams that did not go for lack of frames or room in the burst, and as they were too large.
-    var noRoom: UInt64 = 0
-    var tooLarge: UInt64 = 0
+    public internal(set) var noRoom: UInt64 = 0
+    public internal(set) var tooLarge: UInt64 = 0
     private var drops = InlineArray<6, UInt64>(repeating: 0)
 
     /// Datagrams dropped for a reason.
-    subscript(drops reason: UDPDrop) -> UInt64 { drops[Int(reason.rawValue)] }
+    public subscript(drops reason: UDPDrop) -> UInt64 { drops[Int(reason.rawValue)] }
 
     mutating func count(_ reason: UDPDrop) { drops[Int(reason.rawValue)] &+= 1 }
 }
 
 /// Why a datagram was dropped.
-enum UDPDrop: UInt8, BitwiseCopyable, CaseIterable, Sendable {
+public enum UDPDrop: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// Its length is below 8, or beyond the packet.
     case malformed
+    /// Its checksum is wrong.
     case badChecksum
     /// It has no checksum, and IPv6 wants one (RFC 8200 §8.1).
     case noChecksum
@@ -79,4 +87,6 @@ public enum UDPBindError: Error, BitwiseCopyable, Sendable {
     case noSocket
     /// The socket is closed.
     case closed
+    /// There is no way to the peer, or no address of ours to send from.
+    case unreachable
 }

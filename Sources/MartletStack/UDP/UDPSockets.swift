@@ -7,6 +7,9 @@
 public struct SocketID: BitwiseCopyable, Hashable, Sendable {
     let slot: UInt32
     let generation: UInt32
+
+    /// A number below ``UDPLimits/sockets`` that no other open socket has: the place of what a program keeps for this one.
+    public var index: Int { Int(slot) }
 }
 
 /// What a socket has to tell.

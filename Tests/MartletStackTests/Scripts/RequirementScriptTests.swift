@@ -293,7 +293,7 @@ import Testing
     @Test("MUST-13: TIME-WAIT lasts two MSL", arguments: [60, 240])
     func timeWait(seconds: Int) throws {
         var limits = TCPLimits()
-        limits.timeWait = Int64(seconds) * 1_000_000_000
+        limits.timeWait = .seconds(seconds)
         try ScriptRunner.play(
             Self.accepted + """
                 +0 shutdown(SHUT_WR) = 0

@@ -18,7 +18,7 @@ struct ScriptRunner: ~Copyable {
     private var remote: SegmentBytes.Endpoint
     /// What the stack has sent and the script has not yet expected.
     private var sent: [(at: Instant, bytes: [UInt8])] = []
-    private var listener: Int?
+    private var listener: ListenerID?
     private var connection: ConnectionID?
     /// What setsockopt has said so far.
     private var settings = TCPSettings()
@@ -175,7 +175,7 @@ struct ScriptRunner: ~Copyable {
         case .listen:
             let number = stack.listen(port: local.port, backlog: 16)
             listener = number
-            return stack.set(settings, ofListener: number) ? 0 : -1
+            return stack.set(settings, of: number) ? 0 : -1
         case .connect:
             remote.port = 8080
             connection = stack.connect(from: local.address, to: remote.address, port: remote.port, settings)

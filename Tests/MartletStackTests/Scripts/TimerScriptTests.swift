@@ -76,7 +76,7 @@ import Testing
         pair.jump(to: pair.now.advanced(by: .seconds(3600)))
         pair.client.advance(to: pair.now)
         while pair.step(until: pair.now.advanced(by: .milliseconds(900))) {}
-        #expect(pair.client.counters.keepAliveProbes == 1)
+        #expect(pair.client.counters.tcp.keepAliveProbes == 1)
         #expect(pair.client.state(of: client) == .established)
         #expect(pair.server.state(of: server) == .established)
     }

@@ -48,7 +48,7 @@ struct Hosts: ~Copyable {
             let secret = SipHash.Key(low: seed, high: UInt64(number + 1))
             let address = InterfaceAddress(Self.address(number), prefixLength: 16)
             var interface = InterfaceConfiguration(.ip, addresses: [address])
-            (interface.completesChecksums, interface.cutsSegments) = (true, true)
+            (interface.completesChecksums, interface.cutsSegments) = (limits.checksumPartial, true)
             let stack = Stack(
                 [interface], limits: StackLimits(tcp: limits), pool: pool,
                 secret: secret, now: .zero)

@@ -49,9 +49,9 @@ import Testing
     func noLoss() {
         let shares = Self.shares(loss: 0) { hosts in
             // Slow start overruns the queue, and what it has lost is repaired at once.
-            let counters = hosts[0].counters
+            let counters = hosts[0].counters.tcp
             hosts.check(counters.timeouts == 0, "\(counters.timeouts) timeouts")
-            let refused = hosts[1].counters.tooManyRanges
+            let refused = hosts[1].counters.tcp.tooManyRanges
             hosts.check(refused == 0, "\(refused) segments were refused out of order")
         }
         #expect(shares[2...].allSatisfy { $0 >= 0.9 }, "\(shares)")

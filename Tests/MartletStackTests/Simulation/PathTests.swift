@@ -100,7 +100,7 @@ import Testing
             _, _ in
         } inspect: { hosts in
             dropped = hosts.network.counters(from: 1, to: 0).droppedByQueue
-            let timeouts = hosts[0].counters.timeouts
+            let timeouts = hosts[0].counters.tcp.timeouts
             hosts.check(timeouts == 0, "\(timeouts) timeouts")
         }
         #expect(dropped > 100, "seed \(seed): nothing was dropped")
@@ -134,7 +134,7 @@ import Testing
             var caught: UInt64 = 0
             for (from, to) in [(0, 1), (1, 0)] {
                 corrupted += hosts.network.counters(from: from, to: to).corrupted
-                caught += hosts[to].counters.badChecksum + hosts[to].counters.malformed
+                caught += hosts[to].counters.tcp.badChecksum + hosts[to].counters.tcp.malformed
                 caught += PacketDrop.allCases.reduce(0) { $0 + hosts[to].network.counters[$1] }
             }
             // One bit is always found. The last ones may still be under way.
@@ -161,7 +161,7 @@ import Testing
         link.reorderingDelay = .milliseconds(2)
         Self.transfer(link, byteCount: 5_000_000, seed: seed, within: 2) { _, _ in
         } inspect: { hosts in
-            let (timeouts, retransmits) = (hosts[0].counters.timeouts, hosts[0].counters.retransmits)
+            let (timeouts, retransmits) = (hosts[0].counters.tcp.timeouts, hosts[0].counters.tcp.retransmits)
             hosts.check(timeouts == 0 && retransmits < 20, "\(timeouts) timeouts, \(retransmits) sent again")
         }
     }
@@ -196,7 +196,7 @@ import Testing
         hosts.filter = nil
         hosts.drive(for: .seconds(60)) { $0[0].tcp.number("snd_una", of: client) == Int64(1 + data.count) }
         let srtt = hosts[0].tcp.number("srtt", of: client) ?? 0
-        let timeouts = hosts[0].counters.timeouts
+        let timeouts = hosts[0].counters.tcp.timeouts
         hosts.check(timeouts > 2, "only \(timeouts) timeouts")
         hosts.check((20_000..<30_000).contains(srtt), "srtt is \(srtt) µs")
     }

@@ -57,7 +57,7 @@ struct Transfer {
     /// Bytes to be sent; `Int.max` for a flow without an end.
     let byteCount: Int
     let startedAt: Instant
-    let listener: Int
+    let listener: ListenerID
     let client: ConnectionID
     var server: ConnectionID?
     var sentCount = 0
@@ -114,7 +114,7 @@ struct Transfers {
     mutating func turn(_ hosts: inout Hosts) {
         if !unaccepted.isEmpty { unaccepted = unaccepted.filter { !accept($0, &hosts) } }
         for host in 0..<hosts.count {
-            while let (id, events) = hosts[host].nextEvent() {
+            while let (id, events) = hosts[host].nextConnectionEvent() {
                 guard let number = numbers[End(host: host, id: id)] else { continue }
                 if id == flows[number].client, host == flows[number].sender {
                     sender(number, events, &hosts)

@@ -27,7 +27,7 @@ import Testing
         #expect(stage.numbers.n == next)
         #expect(stage.stack.tcp.number("snd_una", of: id) == 1)
         #expect(stage.stack.tcp.number("cwnd", of: id) == cwnd)
-        #expect(stage.stack.counters.challengeAcks == 7)
+        #expect(stage.stack.counters.tcp.challengeAcks == 7)
         let state = stage.stack.state(of: id)
         #expect(state == .established)
     }
@@ -49,9 +49,9 @@ import Testing
     @Test("duplicate ACKs without data in flight resend nothing, however many come")
     func duplicateAcks() {
         var stage = StateStage(Self.established)
-        let segments = stage.stack.counters.segmentsOut
+        let segments = stage.stack.counters.tcp.segmentsOut
         for _ in 0..<1000 { stage.arrives(stage.segment(.ack, stage.numbers.p, 0, stage.numbers.n)) }
-        #expect(stage.stack.counters.segmentsOut == segments)
+        #expect(stage.stack.counters.tcp.segmentsOut == segments)
     }
 
     @Test("random SACK blocks, true and false, never keep the bytes from arriving", arguments: 0..<12 as Range<UInt64>)
@@ -107,7 +107,7 @@ import Testing
         for hole in 0..<14_000 as Range<UInt32> { stage.arrives(stage.segment(.ack, p &+ 1 &+ hole &* 2, 1, n)) }
         let held = 64 - stage.stack.tcp.rangesFree
         #expect(held <= Int(TCPLimits().rangesPerConnection))
-        #expect(stage.stack.counters.tooManyRanges >= 13_900)
+        #expect(stage.stack.counters.tcp.tooManyRanges >= 13_900)
         #expect(stage.stack.tcp.ringBytesTaken <= 32_768)
         // What is in order is still taken.
         stage.arrives(stage.segment([.ack, .psh], p, 1000, n))

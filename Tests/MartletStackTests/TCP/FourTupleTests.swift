@@ -36,10 +36,10 @@ import Testing
             var sum = Checksum.pseudoHeader(source: source, destination: destination, protocol: 6, length: 20)
             unsafe sum.add(bytes.span.bytes)
             (bytes[16], bytes[17]) = (UInt8(sum.value >> 8), UInt8(sum.value & 255))
-            let before = pair.server.counters.malformed
+            let before = pair.server.counters.tcp.malformed
             unsafe pair.server.tcp.segmentArrives(
                 bytes.span.bytes, from: .v6(source), to: .v6(destination), at: pair.now)
-            #expect(pair.server.counters.malformed == before + 1)
+            #expect(pair.server.counters.tcp.malformed == before + 1)
             #expect(pair.server.connectionCount == 1)
         }
     }

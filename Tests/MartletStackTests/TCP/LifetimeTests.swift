@@ -23,8 +23,8 @@ import Testing
     static func events(_ pair: inout Pair, _ side: Side, until limit: Instant = patience) -> ConnectionEvents {
         var all = ConnectionEvents(rawValue: 0)
         repeat {
-            while let (_, events) = pair.client.nextEvent() { if side == .client { all.formUnion(events) } }
-            while let (_, events) = pair.server.nextEvent() { if side == .server { all.formUnion(events) } }
+            while let (_, events) = pair.client.nextConnectionEvent() { if side == .client { all.formUnion(events) } }
+            while let (_, events) = pair.server.nextConnectionEvent() { if side == .server { all.formUnion(events) } }
         } while pair.step(until: limit)
         return all
     }
@@ -37,7 +37,7 @@ import Testing
         let events = Self.events(&pair, .client)
         #expect(events.contains(.ended) && !events.contains(.established))
         #expect(pair.client.error(of: client) == .refused)
-        #expect(pair.server.counters.resetsOut == 1)
+        #expect(pair.server.counters.tcp.resetsOut == 1)
     }
 
     @Test(
@@ -150,7 +150,7 @@ import Testing
         let listener = pair.server.listen(port: 7, backlog: 2)
         for _ in 0..<5 { _ = pair.client.connect(from: Pair.clientAddress, to: Pair.serverAddress, port: 7) }
         while pair.step(until: pair.now.advanced(by: .milliseconds(500))) {}
-        #expect(pair.server.counters.listenOverflows == 3)
+        #expect(pair.server.counters.tcp.listenOverflows == 3)
         #expect(pair.server.connectionCount == 2)
         #expect(pair.server.accept(listener) != nil)
         #expect(pair.server.accept(listener) != nil)
@@ -193,9 +193,9 @@ import Testing
             if sent < data.count { sent += pair.client.send(client, data, from: sent) }
             received += pair.server.receiveAll(server).count
         }
-        #expect(pair.server.counters.fastPath > 340)
-        #expect(pair.server.counters.slowPath < 10, "\(pair.server.counters)")
-        #expect(pair.client.counters.slowPath < 8, "\(pair.client.counters)")
+        #expect(pair.server.counters.tcp.fastPath > 340)
+        #expect(pair.server.counters.tcp.slowPath < 10, "\(pair.server.counters.tcp)")
+        #expect(pair.client.counters.tcp.slowPath < 8, "\(pair.client.counters.tcp)")
     }
 
     @Test("a blind reset in the window does not end the connection, and is challenged (RFC 5961 §3.2)")
@@ -203,11 +203,11 @@ import Testing
         var pair = try Self.established()
         let (client, server) = (pair.clientID!, pair.serverID!)
         // The client's next packet becomes a reset whose number is in the window, but not the next.
-        let before = pair.server.counters.challengeAcks
+        let before = pair.server.counters.tcp.challengeAcks
         pair.inject(to: .server, from: client, offset: 100, flags: [.rst])
         while pair.step(until: pair.now.advanced(by: .seconds(1))) {}
         #expect(pair.server.state(of: server) == .established)
-        #expect(pair.server.counters.challengeAcks == before + 1)
+        #expect(pair.server.counters.tcp.challengeAcks == before + 1)
         pair.inject(to: .server, from: client, offset: 0, flags: [.rst])
         while pair.step(until: pair.now.advanced(by: .seconds(1))) {}
         #expect(pair.server.state(of: server) == .closed)
@@ -221,6 +221,6 @@ import Testing
         pair.inject(to: .server, from: client, offset: 0, flags: [.syn])
         while pair.step(until: pair.now.advanced(by: .seconds(1))) {}
         #expect(pair.server.state(of: server) == .established)
-        #expect(pair.server.counters.challengeAcks == 1)
+        #expect(pair.server.counters.tcp.challengeAcks == 1)
     }
 }

@@ -28,7 +28,7 @@ import Testing
         there.markingThreshold = markingThreshold
         var hosts = Hosts(there, back: LinkConditions(latency: .milliseconds(20)), limits: limits, seed: 1)
         let listener = hosts[1].listen(port: 7, backlog: 8)
-        let opened = hosts[0].connect(to: Hosts.address(1), port: 7)
+        let opened = try? hosts[0].connect(to: Hosts.address(1), port: 7)
         let client = try #require(opened)
         let data = [UInt8](repeating: 7, count: 100_000)
         var server: ConnectionID?
@@ -64,7 +64,7 @@ import Testing
             outcome.longestRoundTrip = max(outcome.longestRoundTrip, roundTrip)
         }
         outcome.packets = packets
-        outcome.counters = hosts[0].counters
+        outcome.counters = hosts[0].counters.tcp
         return outcome
     }
 

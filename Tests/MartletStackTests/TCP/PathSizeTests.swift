@@ -46,7 +46,7 @@ import Testing
         let isIntact = received == data
         #expect(isIntact)
         return (
-            pair.client.counters, dropped, pair.client.tcp.number("cwnd", of: client) ?? 0,
+            pair.client.counters.tcp, dropped, pair.client.tcp.number("cwnd", of: client) ?? 0,
             Double(pair.now.nanoseconds) / 1e9,
             pair.client.network.paths.blackHoles
         )
@@ -112,7 +112,7 @@ import Testing
             #expect(isBelieved == (quoted == next - 1))
             #expect(pair.client.state(of: client) == .synSent)
         }
-        #expect(pair.client.counters.strangeICMP == 2)
+        #expect(pair.client.counters.tcp.strangeICMP == 2)
         let isBelieved = pair.client.tcp.icmpError(.hard, of: tuple, quoted: next - 1, at: pair.now)
         #expect(isBelieved)
         #expect(pair.client.state(of: client) == .closed)

@@ -12,13 +12,15 @@ import Testing
 
     /// A stack with its frames, and no time that passes by itself.
     struct Host: ~Copyable {
-        private let pool = FramePool(count: 64)
+        private let pool: FramePool
         var stack: Stack
 
-        init(_ addresses: [String], _ limits: TCPLimits = TCPLimits(), secret: UInt64 = 1) {
-            let interface = InterfaceConfiguration(.ip, addresses: addresses.map { InterfaceAddress($0)! })
+        init(_ addresses: [String], mtu: Int = 1500, secret: UInt64 = 1) {
+            pool = FramePool(count: 64, capacity: mtu + 256)
+            var interface = InterfaceConfiguration(.ip, addresses: addresses.map { InterfaceAddress($0)! })
+            interface.mtu = mtu
             stack = Stack(
-                [interface], limits: StackLimits(network: .few, tcp: limits), pool: pool,
+                [interface], limits: StackLimits(network: .few), pool: pool,
                 secret: .init(low: secret, high: 2), now: .zero)
         }
 
@@ -69,7 +71,7 @@ import Testing
             wrong[bit / 8] ^= 1 << UInt8(bit % 8)
             stage.arrive(wrong)
         }
-        let counters = stage.stack.counters
+        let counters = stage.stack.counters.tcp
         #expect(counters.badChecksum + counters.malformed == UInt64(bytes.count * 8 - 160))
         let nothing = stage.stack.receiveAll(stage.connection!)
         #expect(nothing.isEmpty)
@@ -190,9 +192,7 @@ import Testing
         for (address, peer, headers) in [(Self.v4, "10.0.0.9", 40), (Self.v6, "2001:db8::9", 60)]
             as [(IPAddress, String, UInt16)]
         {
-            var limits = TCPLimits()
-            limits.mtu = mtu
-            var host = Host(Self.both, limits)
+            var host = Host(Self.both, mtu: Int(mtu))
             _ = host.stack.listen(port: 7, backlog: 4)
             _ = host.stack.connect(from: address, to: IPAddress(peer)!, port: 80)
             let sent = host.exchange([Self.packet(.syn, from: IPAddress(peer)!, to: address)])
@@ -297,7 +297,7 @@ import Testing
             let address = InterfaceAddress(text)!.address
             var host = Host(texts)
             let remote = IPAddress(text.split(separator: "/")[0] + "9")!
-            let id = host.stack.connect(to: remote, port: 80)
+            let id = try? host.stack.connect(to: remote, port: 80)
             #expect(id != nil)
             let sent = host.exchange([])
             #expect(sent.map(\.source) == [address])

@@ -38,7 +38,7 @@ import Testing
         settings.receiveLimit = 10_000
         settings.congestion = .bbr
         let listener = pair.server.listen(port: 7, backlog: 4)
-        #expect(pair.server.set(settings, ofListener: listener) == true)
+        #expect(pair.server.set(settings, of: listener) == true)
         let client = pair.client.connect(from: Pair.clientAddress, to: Pair.serverAddress, port: 7)
         var accepted: ConnectionID?
         while accepted == nil, pair.step(until: LifetimeTests.patience) { accepted = pair.server.accept(listener) }
@@ -48,7 +48,7 @@ import Testing
         #expect(pair.server.tcp.settingsCount == 2)
 
         // Other settings for the listener leave the connection alone, and the other way around.
-        #expect(pair.server.set(TCPSettings(), ofListener: listener) == true)
+        #expect(pair.server.set(TCPSettings(), of: listener) == true)
         #expect(pair.server.settings(of: server) == settings)
         settings.noDelay = false
         #expect(pair.server.set(settings, of: server) == true)
@@ -81,7 +81,7 @@ import Testing
         #expect(pair.client.connect(from: Pair.clientAddress, to: Pair.serverAddress, port: 7, settings) == nil)
         #expect(pair.client.set(settings, of: client) == false)
         #expect(pair.client.settings(of: client) == TCPSettings())
-        #expect(pair.client.counters.noSettings == 2)
+        #expect(pair.client.counters.tcp.noSettings == 2)
         for other in others { pair.client.release(other) }
         _ = LifetimeTests.events(&pair, .client)
         #expect(pair.client.set(settings, of: client) == true)

@@ -24,7 +24,7 @@ import Testing
         #expect(pair.client.send(client, [1, 2, 3]) == 3)
         var suspectedAfter: Int?
         while pair.client.state(of: client) == .established, pair.step(until: Self.hour) {
-            while let (_, events) = pair.client.nextEvent() {
+            while let (_, events) = pair.client.nextConnectionEvent() {
                 guard events.contains(.suspect) else { continue }
                 #expect(suspectedAfter == nil, "told twice")
                 suspectedAfter = packets

@@ -11,11 +11,11 @@ extension StateStage {
     ) -> StateOutcome {
         sent = []
         let before = numbers
-        let challenges = stack.counters.challengeAcks
+        let challenges = stack.counters.tcp.challengeAcks
         let old = connection.map { stack.state(of: $0) }
         let result = event(&self)
         settle()
-        let isChallenge = stack.counters.challengeAcks > challenges
+        let isChallenge = stack.counters.tcp.challengeAcks > challenges
         let answer = describe(sent, segment, before, isChallenge)
         let heard = heardLetters()
         let state = stateNow(old)

@@ -60,7 +60,7 @@ struct StateStage: ~Copyable {
     let way: StateWay
     private(set) var numbers = StateNumbers()
     var connection: ConnectionID?
-    var listener: Int?
+    var listener: ListenerID?
     var heard: ConnectionEvents = []
     var sent: [SegmentOnWire] = []
     private var clock: UInt32 = 1000
@@ -211,7 +211,7 @@ struct StateStage: ~Copyable {
                 note((0..<bytes.byteCount).map { bytes.byte(at: $0) })
             }
         }
-        while let (id, events) = stack.nextEvent() {
+        while let (id, events) = stack.nextConnectionEvent() {
             if connection == nil || id == connection { heard.formUnion(events) }
         }
     }

@@ -24,7 +24,7 @@ import Testing
         let limit = Instant.zero.advanced(by: .seconds(3600))
         while pair.step(until: limit) {
             if server == nil { server = pair.server.accept(listener) }
-            while let (id, events) = pair.client.nextEvent() {
+            while let (id, events) = pair.client.nextConnectionEvent() {
                 #expect(id == client)
                 if events.contains(.ended), pair.client.error(of: client) != nil {
                     Issue.record("seed \(seed): \(events)")
@@ -69,7 +69,7 @@ import Testing
         #expect(pair.client.tcp.sentRecordsFree == limits.sentRecords, "seed \(seed): records are left")
         #expect(pair.server.tcp.rangesFree == limits.ranges, "seed \(seed): ranges are left")
         #expect(pair.pool.freeCount == 512)
-        return (took, pair.client.counters)
+        return (took, pair.client.counters.tcp)
     }
 
     @Test(
