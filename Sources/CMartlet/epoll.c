@@ -37,6 +37,11 @@ int martlet_epoll_add(int epoll, int fd, uint64_t token, int edge) {
     return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
+int martlet_epoll_modify(int epoll, int fd, uint64_t token, uint32_t flags) {
+    struct epoll_event event = {.events = flags, .data.u64 = token};
+    return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -errno;
+}
+
 int martlet_epoll_remove(int epoll, int fd) {
     struct epoll_event event = {0};
     return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event) == 0 ? 0 : -errno;

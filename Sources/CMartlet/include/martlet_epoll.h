@@ -21,6 +21,8 @@ void martlet_eventfd_drain(int fd);
 int martlet_epoll_create(void);
 /// Watches `fd`; `edge` asks for EPOLLET with input, output and peer-finished edges, otherwise level-triggered input.
 int martlet_epoll_add(int epoll, int fd, uint64_t token, int edge);
+/// Watches a descriptor that was added, level-triggered, for other things than before.
+int martlet_epoll_modify(int epoll, int fd, uint64_t token, uint32_t flags);
 int martlet_epoll_remove(int epoll, int fd);
 /// Waits at most `timeout_ns` (negative: for ever). Returns the number of events or -errno.
 int martlet_epoll_wait(int epoll, struct epoll_event *events, int capacity, int64_t timeout_ns);
