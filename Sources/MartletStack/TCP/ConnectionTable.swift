@@ -14,7 +14,7 @@ struct ConnectionTable: ~Copyable {
     private var table: PlainTable<TCB>
     private var nextFree: PlainTable<UInt32>
     private var firstFree: UInt32 = .max
-    private var touched = 0
+    private(set) var touched = 0
     private(set) var count = 0
 
     init(capacity: Int) {

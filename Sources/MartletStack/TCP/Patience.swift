@@ -49,9 +49,12 @@ extension TCB {
     /// Whether to give up opening: three minutes after the first SYN, at least (MUST-23); or when the user says.
     func isUnanswered(_ stack: borrowing Connections) -> Bool {
         let waited = stack.nanoseconds(since: stalledAt)
-        if let timeout = timeout(stack) { return waited >= timeout }
-        return backoff >= stack.limits.synRetries
-            && (!flags.contains(.active) || waited >= stack.limits.synR2Nanoseconds)
+        let isUsed = backoff >= stack.limits.synRetries
+        guard let timeout = timeout(stack) else {
+            return isUsed && (!flags.contains(.active) || waited >= stack.limits.synR2Nanoseconds)
+        }
+        // Who calls us does not say for how long a place is kept that may be nobody's (RFC 5482 §6).
+        return waited >= timeout || isUsed && !flags.contains(.active)
     }
 
     /// Tells the user and the IP layer once that retransmissions have reached R1 (MUST-20, SHLD-9).

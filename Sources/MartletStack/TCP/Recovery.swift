@@ -181,10 +181,14 @@ extension TCB {
         congestion.retransmissionTimeout(flightSize: flight, isRepeated: backoff > 0, at: stack.now)
         backoff = min(backoff + 1, 254)
         rtt.backOff()
-        if !flags.contains(.sack) { sackedBytes = 0 }
+        // RFC 2018 §8: a peer that has the first bytes out would have acknowledged them. It has thrown away what it reported.
+        let isReneging = recordHead != SentRecords.none && stack.records[recordHead].flags.contains(.sacked)
+        if isReneging { stack.counters.reneges &+= 1 }
+        if isReneging || !flags.contains(.sack) { sackedBytes = 0 }
         lostBytes = 0
         var index = recordHead
         while index != SentRecords.none {
+            if isReneging { stack.records[index].flags.remove(.sacked) }
             if !stack.records[index].flags.contains(.sacked) {
                 stack.records[index].flags.insert(.lost)
                 lostBytes &+= UInt32(truncatingIfNeeded: stack.records[index].count)

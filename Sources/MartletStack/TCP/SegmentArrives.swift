@@ -86,7 +86,7 @@ extension TCB {
             && segment.sequence == rcv.nxt && phase == .open && outOfOrder.isEmpty
             && UInt32(segment.window) << UInt32(sendShift) == snd.wnd && segment.options.sackCount == 0
             && segment.options.userTimeout == 0
-            && segment.acknowledgment >= snd.una && segment.acknowledgment <= snd.nxt
+            && segment.acknowledgment.bits &- snd.una.bits <= snd.nxt.bits &- snd.una.bits
             && (!flags.contains(.timestamps)
                 || (segment.options.hasTimestamps
                     && Int32(bitPattern: segment.options.timestampValue &- recentTimestamp) >= 0))
@@ -358,6 +358,8 @@ extension TCB {
             return owe(.ack, &stack)
         }
         rcv.nxt += 1
+        // Behind bytes that fill the window to its edge it still counts, and so does what comes behind it.
+        if rcv.edge < rcv.nxt { rcv.edge = rcv.nxt }
         flags.insert(.finReceived)
         owe(.ack, &stack)
         tell(.finished, &stack)

@@ -5,9 +5,9 @@
 
 /// The connections and listeners of a stack.
 struct TCP: ~Copyable {
-    private var table: ConnectionTable
-    private var demultiplexer: Demultiplexer
-    private var connections: Connections
+    var table: ConnectionTable
+    var demultiplexer: Demultiplexer
+    var connections: Connections
     private var listeners: [Listener] = []
     /// Whether a listener has news.
     private var hasListenerNews = false

@@ -50,6 +50,8 @@ public struct TCPCounters: BitwiseCopyable, Sendable {
     /// Timeouts and fast recoveries that were for nothing, and have been taken back.
     public internal(set) var spuriousTimeouts: UInt64 = 0
     public internal(set) var spuriousRecoveries: UInt64 = 0
+    /// Timeouts at which a peer had thrown away what it had reported (RFC 2018 §8).
+    public internal(set) var reneges: UInt64 = 0
     /// Losses that a tail-loss probe has repaired.
     public internal(set) var tailRepairs: UInt64 = 0
     /// Marks of congestion received, and windows reduced because the peer echoed one.

@@ -58,7 +58,7 @@ extension TCB {
                 flags.remove(.wantsRoom)
                 tell(.writable, &stack)
             }
-            if snd.nxt < snd.end {
+            if snd.nxt < snd.end || (flags.contains(.finWanted) && !flags.contains(.finSent)) {
                 flags.insert(.pushOnce)
                 owe(.data, &stack)
             }

@@ -49,7 +49,11 @@ extension TCB {
             let isLast = snd.nxt + count == snd.end
             let fin: TCPFlags = isLast && flags.contains(.finWanted) && !flags.contains(.finSent) ? [.fin] : []
             let sequence = snd.nxt
-            guard note(sequence, count + (fin.isEmpty ? 0 : 1), &stack) else { return true }
+            guard note(sequence, count + (fin.isEmpty ? 0 : 1), &stack) else {
+                // Others have all the records. With nothing in flight no ACK comes that would try again: time does.
+                armPatience(&stack)
+                return true
+            }
             if !fin.isEmpty { finGoes() }
             guard
                 write(
@@ -259,7 +263,10 @@ extension TCB {
     private mutating func writeSmall(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
         let sequence = snd.nxt
         let count = min(Int(snd.wnd), snd.end - sequence, Int(mss))
-        guard count > 0, note(sequence, count, &stack) else { return true }
+        guard count > 0, note(sequence, count, &stack) else {
+            armPersist(&stack)
+            return true
+        }
         return write([.ack, .psh], at: sequence, count: count, &burst, &stack)
     }
 
