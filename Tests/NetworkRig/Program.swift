@@ -108,6 +108,12 @@ public final class Program: @unchecked Sendable {
         return Result(status: exitStatus!, output: output, errors: errors)
     }
 
+    /// Whether it has ended, as far as that can be seen without waiting.
+    public var hasEnded: Bool {
+        while take(until: Program.now + 1) {}
+        return exitStatus != nil || pipes == [-1, -1]
+    }
+
     /// Sends it a signal, SIGINT unless said otherwise.
     public func signal(_ number: Int32 = SIGINT) { if exitStatus == nil { kill(process, number) } }
 

@@ -20,6 +20,9 @@ public enum Rig {
     /// What is missing to run tests with these programs.
     public static func whyNot(with programs: String...) -> String { lacking(programs) ?? "nothing is missing" }
 
+    /// Whether a program is installed.
+    public static func has(_ program: String) -> Bool { Program.path(of: program) != nil }
+
     private static var isCI: Bool { Environment["CI"] == "true" }
 
     private static func lacking(_ programs: [String]) -> String? {
