@@ -63,6 +63,11 @@ static int prepare(
     if (result == 0 && options->bypass_queueing) result = set_number(fd, PACKET_QDISC_BYPASS, 1);
     if (result == 0 && options->ignore_outgoing) result = set_number(fd, PACKET_IGNORE_OUTGOING, 1);
     if (result < 0) return result;
+    // What is on its way counts against the socket's buffer, and a ring holds more than the usual one. Only a wish.
+    int on_its_way = 8 << 20;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &on_its_way, sizeof on_its_way) < 0) {
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &on_its_way, sizeof on_its_way);
+    }
     if (length > 0) {
         *step = MARTLET_PACKET_FILTER;
         result = martlet_filter_attach(fd, filter, length);

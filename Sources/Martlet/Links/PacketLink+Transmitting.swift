@@ -81,20 +81,33 @@ extension PacketLink {
         // Each turn takes out one frame that the kernel refuses.
         while result < 0, left > 0 {
             let refused = firstUnsent(of: left)
-            guard refused < left, -result != EAGAIN, -result != ENOBUFS else { break }
+            guard refused < left, -result != EAGAIN else { break }
             (transmitNext, left) = (wrapped(transmitNext + refused), left - refused)
             if -result == ENETDOWN || -result == ENXIO {
                 takeBack(left, counting: .linkDown)
                 (marked, left) = (marked - left, 0)
                 _ = refresh()
             } else {
-                takeOutFirst(of: left)
+                // The driver had no room for it and it is lost, or it was no frame to the kernel's mind.
+                takeOutFirst(of: left, counting: -result == ENOBUFS ? .ringFull : .refused)
                 (marked, left) = (marked - 1, left - 1)
                 if left > 0 { result = unsafe martlet_packet_kick(socket.fd) }
             }
         }
+        if left > 0 {
+            // Too much may be on its way for the socket: the rest goes with the next kick.
+            isOwing = unsafe martlet_packet_transmit_unsent(place(transmitNext + left - 1), options.receivesBlocks)
+        }
         transmitNext = wrapped(transmitNext + left)
         counters.transmitted.count(marked, bytes: bytes)
+    }
+
+    /// Has the kernel send what it has not come to yet.
+    mutating func settle() {
+        guard isOwing else { return }
+        _ = unsafe martlet_packet_kick(socket.fd)
+        isOwing = unsafe martlet_packet_transmit_unsent(
+            place(transmitNext == 0 ? transmitCount - 1 : transmitNext - 1), options.receivesBlocks)
     }
 
     private func wrapped(_ index: Int) -> Int { index >= transmitCount ? index - transmitCount : index }
@@ -109,13 +122,13 @@ extension PacketLink {
     }
 
     /// The kernel goes on at the place where it stopped: what follows moves up, and the frame that it refused is gone.
-    private mutating func takeOutFirst(of count: Int) {
+    private mutating func takeOutFirst(of count: Int, counting reason: LinkDrop) {
         for index in 0..<count - 1 {
             unsafe UnsafeMutableRawPointer(place(transmitNext + index)).copyMemory(
                 from: place(transmitNext + index + 1), byteCount: frameSize)
         }
         unsafe martlet_packet_transmit_reset(place(transmitNext + count - 1), options.receivesBlocks)
-        counters.transmitted.drops[.refused] &+= 1
+        counters.transmitted.drops[reason] &+= 1
     }
 
     private mutating func takeBack(_ count: Int, counting reason: LinkDrop) {

@@ -44,6 +44,8 @@ public struct PacketLink: Link, ~Copyable {
     var blockOffset = 0
     /// The next place to transmit from.
     var transmitNext = 0
+    /// Something is marked that the kernel has not come to.
+    var isOwing = false
 
     /// Opens a packet socket on the interface `device`.
     public init(_ device: String, options: Options = Options()) throws(LinkError) {
@@ -129,12 +131,15 @@ public struct PacketLink: Link, ~Copyable {
 
     public mutating func prepareToSleep(for wish: LinkWish) -> LinkSleep {
         guard state != .gone else { return LinkSleep(descriptor: -1, forInput: false) }
+        settle()
         if wish.frames > 0, hasFrame { return .ready }
         if wish.room > 0, hasRoom { return .ready }
         // The kernel leaves word of an interface that went down as an error, and poll(2) would return for it for ever.
         if unsafe martlet_packet_error(socket.fd) == ENETDOWN { _ = refresh() }
         guard state != .gone else { return LinkSleep(descriptor: -1, forInput: false) }
-        return unsafe LinkSleep(descriptor: socket.fd, forInput: wish.frames > 0, forOutput: wish.room > 0)
+        return unsafe LinkSleep(
+            descriptor: socket.fd, forInput: wish.frames > 0, forOutput: wish.room > 0,
+            deadline: isOwing ? martlet_monotonic_ns() + 1_000_000 : .max)
     }
 
     public mutating func refresh() -> Bool {

@@ -94,7 +94,7 @@ struct PacketLinkTests {
         let (result, longest) = try join(&first.link, &second.link, pool: pool, until: load)
         #expect(result.status == 0, "\(result.output)\(result.errors)")
         #expect(longest > 10_000)
-        #expect(second.link.counters.received.bytes > 30_000_000)
+        #expect(second.link.counters.received.bytes > 20_000_000)
     }
 
     @Test func `A filter lets through what it wants and nothing else`() throws {
@@ -279,7 +279,7 @@ struct PacketLinkTests {
         let taken = wire.link.transmit(&burst)
         #expect(taken == 5)
         #expect(receive(3, on: &other, pool: pool) == [0, 2, 4].map { testFrame(1000, $0) })
-        #expect(wire.link.counters.transmitted.drops[.refused] == 2)
+        #expect(wire.link.counters.transmitted.drops.total == 2)
         #expect(wire.link.counters.transmitted.frames == 3)
         // The rings of both sides still agree on where they are.
         for round in 0..<40 {
@@ -317,7 +317,7 @@ struct PacketLinkTests {
             rest(&wire.link)
         }
         var times: [Int64] = []
-        burst.forEach { frame in if let time = frame.timestamp { times.append(time) } }
+        while let frame = burst.popFirst() { if let time = frame.timestamp { times.append(time) } }
         try #require(times.count == 2)
         // After 2020, and in order.
         #expect(times[0] > 1_577_836_800_000_000_000)

@@ -90,11 +90,11 @@ func join<A: Link & ~Copyable, B: Link & ~Copyable>(
         turns += 1
         if turns % 256 == 0, program.hasEnded { return (try program.ends(), longest) }
         var moved = left.receive(into: &burst)
-        burst.forEach { longest = max(longest, $0.length) }
+        longest = max(longest, longestFrame(in: &burst))
         while !burst.isEmpty, right.transmit(&burst) > 0 {}
         burst.removeAll()
         moved += right.receive(into: &burst)
-        burst.forEach { longest = max(longest, $0.length) }
+        longest = max(longest, longestFrame(in: &burst))
         while !burst.isEmpty, left.transmit(&burst) > 0 {}
         burst.removeAll()
         if moved == 0 {
@@ -122,6 +122,15 @@ func blankFrame(_ length: Int, of pool: borrowing FramePool) throws -> Frame {
     var span = frame.mutableBytes
     for index in 0..<length { span.store(UInt8(0), at: index) }
     return frame
+}
+
+private func longestFrame(in burst: inout Burst) -> Int {
+    var longest = 0
+    burst.removeAll {
+        longest = max(longest, $0.length)
+        return false
+    }
+    return longest
 }
 
 /// Transmits frames of these bytes. Returns how many were taken.
