@@ -51,7 +51,7 @@ let isFullSimulation = unsafe getenv("MARTLET_SIMULATION").map { unsafe String(c
         access.jitter = .microseconds(200)
         var hosts =
             isDumbbell
-            ? Hosts(pairs: count, bottleneck: link, access: access, limits: limits, seed: seed)
+            ? Hosts(pairs: count, bottleneck: link, access: access, limits: StackLimits(tcp: limits), seed: seed)
             : Hosts(link, back: back, limits: limits, seed: seed)
         var flows = Transfers(seed: seed)
         for number in 0..<count {

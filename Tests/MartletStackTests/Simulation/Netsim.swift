@@ -50,7 +50,7 @@ struct NetsimCell: Hashable, CustomStringConvertible {
         var hosts = Hosts(link, limits: limits, seed: seed)
         var flows = Transfers(seed: seed)
         flows.start(&hosts, byteCount: byteCount)
-        hosts.drive(for: .seconds(3600)) {
+        hosts.run(for: .seconds(3600)) {
             flows.turn(&$0)
             return flows.areDone
         }

@@ -16,7 +16,7 @@ import Testing
         var hosts = Hosts(there, back: back, limits: limits, seed: seed)
         var flows = Transfers(seed: seed)
         flows.start(&hosts, byteCount: byteCount)
-        hosts.drive(for: .seconds(600), sourceLocation: sourceLocation) {
+        hosts.run(for: .seconds(600), sourceLocation: sourceLocation) {
             flows.turn(&$0)
             disturb(&$0, flows[0])
             return flows.areDone
@@ -180,7 +180,7 @@ import Testing
         let listener = hosts[1].listen(port: 7, backlog: 1)
         let opened = hosts[0].connect(from: Hosts.address(0), to: Hosts.address(1), port: 7)
         let client = try #require(opened)
-        hosts.drive(for: .seconds(1)) { $0[1].accept(listener) != nil }
+        hosts.run(for: .seconds(1)) { $0[1].accept(listener) != nil }
         hosts.rest(until: hosts.now + .milliseconds(100))
         // The first segment is lost once, and all ACKs are for two seconds; the client asks again and again.
         var isFirst = true
@@ -194,7 +194,7 @@ import Testing
         #expect(count == data.count)
         hosts.rest(until: hosts.now + .seconds(2))
         hosts.filter = nil
-        hosts.drive(for: .seconds(60)) { $0[0].tcp.number("snd_una", of: client) == Int64(1 + data.count) }
+        hosts.run(for: .seconds(60)) { $0[0].tcp.number("snd_una", of: client) == Int64(1 + data.count) }
         let srtt = hosts[0].tcp.number("srtt", of: client) ?? 0
         let timeouts = hosts[0].counters.tcp.timeouts
         hosts.check(timeouts > 2, "only \(timeouts) timeouts")

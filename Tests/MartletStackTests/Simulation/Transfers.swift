@@ -1,6 +1,7 @@
 // Programs at the ends of connections: each flow sends bytes one way as fast as it may, and its receiver looks at every one.
 
 import Glibc
+import MartletSimulation
 
 @testable import MartletStack
 

@@ -50,7 +50,7 @@ import Testing
         let data = (0..<500_000).map { UInt8(truncatingIfNeeded: $0 / 251) }
         var (sent, received): (Int, [UInt8]) = (0, [])
         var server: ConnectionID?
-        hosts.drive(for: .seconds(10), stepLimit: 100_000) { hosts in
+        hosts.run(for: .seconds(10), stepLimit: 100_000) { hosts in
             while hosts[0].nextEvent() != nil {}
             if server == nil { server = hosts[0].accept(listener) }
             if hosts[0].state(of: client) == .established { sent += hosts[0].send(client, data, from: sent) }

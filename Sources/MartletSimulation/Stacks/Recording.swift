@@ -1,9 +1,7 @@
 // The last packets of a run, to be looked at when it has failed: with tshark or Wireshark, one interface a host.
 
-import Glibc
-import MartletSimulation
-
-@testable import MartletStack
+internal import Glibc
+import MartletStack
 
 /// A ring of the packets that were sent and that arrived.
 struct Recording {
@@ -35,7 +33,7 @@ struct Recording {
 
     /// The packets as a file, oldest first.
     func capture(hosts: Int) -> Capture {
-        var capture = Capture(application: "MartletStackTests")
+        var capture = Capture(application: "MartletSimulation")
         for host in 0..<hosts { _ = capture.addInterface("host\(host)", framing: .ip) }
         for packet in packets[oldest...] + packets[..<oldest] {
             capture.append(
