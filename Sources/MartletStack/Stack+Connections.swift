@@ -99,6 +99,10 @@ extension Stack {
     /// Why a connection has ended before its time; nil if it has not, or both sides have finished.
     public func error(of id: ConnectionID) -> TCPError? { tcp.error(of: id) }
 
+    /// What is wrong with a connection that may pass, as far as is known since the peer last acknowledged something new; nil if
+    /// nothing is. ``ConnectionEvents/suspect`` tells of it (MUST-47).
+    public func softError(of id: ConnectionID) -> TCPSoftError? { tcp.softError(of: id) }
+
     /// A look at a connection in the terms of TCP_INFO; nil if there is none of that name. O(segments in flight).
     public func info(of id: ConnectionID) -> TCPInfo? { tcp.info(of: id) }
 

@@ -41,17 +41,22 @@ public struct Stack: ~Copyable {
     /// Addresses of Ethernet interfaces are claimed first, unless ``InterfaceConfiguration/detectsConflicts`` is off: it takes
     /// some seconds until they may be used, and an ``InterfaceEvent`` tells.
     ///
-    /// - Precondition: there are 1 ... 255 interfaces, whose values make sense; each says which do.
+    /// - Precondition: there are 1 ... 255 interfaces, whose values make sense; each says which do. Frames have 126 bytes of
+    ///   headroom or more.
     public init(
         _ interfaces: [InterfaceConfiguration], limits: StackLimits = StackLimits(), pool: borrowing FramePool,
         secret: StackSecret, now: Instant
     ) {
         network = Network(interfaces, limits: limits.network, pool: pool, secret: secret, now: now)
+        precondition(network.packets.pool.frameHeadroom >= Self.leastHeadroom, "frames need 126 bytes of headroom")
         var limits = limits
         limits.tcp.adapt(to: interfaces, frameRoom: network.packets.frameRoom)
         tcp = TCP(limits: limits.tcp, secret: StackSecret(using: &network.random), now: now)
         udp = UDP(limits: limits.udp, using: &network.random)
     }
+
+    /// Bytes that headers may take before a payload: Ethernet with a tag 18, IPv4 with the longest source route 48, TCP 60.
+    private static var leastHeadroom: Int { 126 }
 
     /// The instant until which nothing happens by itself; nil if nothing ever does. It changes with every call.
     public var nextDeadline: Instant? {
@@ -76,7 +81,9 @@ public struct Stack: ~Copyable {
     public mutating func advance(to now: Instant) {
         while let packet = network.loopback.popFirst() { loopsBack(packet, at: now) }
         network.advance(to: now)
+        while let packet = network.neighbors.popUndeliverable() { isUndeliverable(packet, at: now) }
         tcp.advance(to: now)
+        while let peer = tcp.takeSuspect() { network.doubt(wayTo: peer, at: now) }
         network.hearOfFullSize(&tcp, at: now)
     }
 
@@ -110,6 +117,20 @@ public struct Stack: ~Copyable {
         StackCounters(
             network: network.counters, neighbors: network.neighbors.counters, tcp: tcp.counters, udp: udp.counters,
             interfaceEventsLost: network.news.lost)
+    }
+
+    /// The next hop of a packet of ours does not answer: its transport hears of it as it would from a router (RFC 1122 §3.3.1.5).
+    private mutating func isUndeliverable(_ packet: consuming Frame, at now: Instant) {
+        let bytes = packet.bytes
+        let isIPv4 = bytes.byte(at: 0) &>> 4 == 4
+        guard let quoted = isIPv4 ? QuotedPacket(ipv4: bytes) : QuotedPacket(ipv6: bytes) else { return }
+        switch quoted.protocol {
+        case .tcp: _ = tcp.icmpError(.soft(.unreachable), of: quoted.tuple, quoted: quoted.sequence, at: now)
+        case .udp:
+            udp.errorArrives(
+                .unreachable, quoted: bytes.from(quoted.transportOffset), from: quoted.source, to: quoted.destination)
+        default: break
+        }
     }
 
     /// A packet of ours comes back to us.

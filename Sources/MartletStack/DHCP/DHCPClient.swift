@@ -14,16 +14,16 @@
 // uses it already (§2.2, RFC 5227). One client an interface. It neither knows the interface nor sends by itself.
 
 /// What a client is to be told about its interface.
-public struct DHCPConfiguration: BitwiseCopyable, Sendable {
-    public var address: MACAddress
-    public var identifier: DHCPClientIdentifier
+struct DHCPConfiguration: BitwiseCopyable, Sendable {
+    var address: MACAddress
+    var identifier: DHCPClientIdentifier
     /// Whether answers have to be broadcast, since the interface receives no unicast before it has an address (§4.1).
-    public var wantsBroadcast = false
+    var wantsBroadcast = false
     /// Bytes of the largest message that can be received, 576 or more (RFC 2132 §9.10).
-    public var maximumMessageSize: UInt16 = 1472
+    var maximumMessageSize: UInt16 = 1472
 
     /// A client that is known by its link address.
-    public init(_ address: MACAddress) {
+    init(_ address: MACAddress) {
         (self.address, identifier) = (address, DHCPClientIdentifier(address))
     }
 }

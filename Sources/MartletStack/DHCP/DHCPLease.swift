@@ -5,6 +5,7 @@
 
 /// A route that a server tells of.
 public struct DHCPRoute: BitwiseCopyable, Hashable, Sendable {
+    /// The network.
     public var destination: IPv4Address
     /// Bits of the destination that count, 0 ... 32.
     public var prefixLength: UInt8
@@ -23,6 +24,7 @@ public struct DHCPRoute: BitwiseCopyable, Hashable, Sendable {
 
 /// An address on loan, and what goes with it.
 public struct DHCPLease: BitwiseCopyable, Sendable {
+    /// The address that is lent.
     public internal(set) var address: IPv4Address
     /// Bits of the address that are of its network, 1 ... 32.
     public internal(set) var prefixLength: UInt8
@@ -49,6 +51,7 @@ public struct DHCPLease: BitwiseCopyable, Sendable {
 
 /// A domain name: letters, digits, hyphens and dots, at most 253 of them; empty if there is none.
 public struct DHCPDomainName: BitwiseCopyable, Sendable {
+    /// Characters of the name, and the name in ASCII.
     public private(set) var count = 0
     public private(set) var characters = InlineArray<253, UInt8>(repeating: 0)
 

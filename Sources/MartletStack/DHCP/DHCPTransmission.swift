@@ -3,12 +3,12 @@
 // Hold RFC 2131 §4.3.6 and table 5 beside it. Port 68 sends, port 67 receives.
 
 /// By which a server knows a client (option 61).
-public struct DHCPClientIdentifier: BitwiseCopyable, Sendable {
+struct DHCPClientIdentifier: BitwiseCopyable, Sendable {
     private(set) var count: Int
     private(set) var bytes = InlineArray<15, UInt8>(repeating: 0)
 
     /// The link address, with its hardware type before it (RFC 2132 §9.14): what most servers are configured for.
-    public init(_ address: MACAddress) {
+    init(_ address: MACAddress) {
         count = 7
         bytes[0] = 1
         put(address, at: 1)
@@ -16,7 +16,7 @@ public struct DHCPClientIdentifier: BitwiseCopyable, Sendable {
 
     /// A DUID of a link address of the host, and the number of the interface: it stays when the interface's hardware changes,
     /// and is the one that DHCPv6 uses (RFC 4361 §6.1, RFC 8415 §11.4).
-    public init(interface: UInt32, duid address: MACAddress) {
+    init(interface: UInt32, duid address: MACAddress) {
         count = 15
         bytes[0] = 255
         for index in 0..<4 { bytes[1 + index] = UInt8(truncatingIfNeeded: interface >> UInt32(24 - 8 * index)) }

@@ -75,8 +75,12 @@ struct ReassemblyTimeout: BitwiseCopyable {
     var key: FragmentKey
     /// The fragment with offset 0 had come: Time Exceeded, code 1, may be sent (RFC 792, RFC 8200 §4.5).
     var hadFirst: Bool
+    /// Of that fragment, if it had come: what is behind the header, and its first eight bytes.
+    var nextHeader: UInt8
+    var firstBytes: UInt64
 }
 
+/// Bounds of datagrams that come in pieces. Beyond them, the oldest datagram is dropped to make room.
 public struct ReassemblyLimits: BitwiseCopyable, Sendable {
     /// Datagrams at once.
     public var datagrams = 64

@@ -201,7 +201,13 @@ extension Network {
     ) {
         switch quoted.protocol {
         case .tcp:
-            let kind: ICMPError = error == .refused ? .hard : .soft
+            let kind: ICMPError =
+                switch error {
+                case .refused: .hard
+                case .timeExceeded: .soft(.timeExceeded)
+                case .parameterProblem: .soft(.parameterProblem)
+                case .unreachable, .tooLarge: .soft(.unreachable)
+                }
             if !tcp.icmpError(kind, of: quoted.tuple, quoted: quoted.sequence, at: tcp.now) { drop(.ignoredICMP) }
         case .udp:
             // The headers of ICMP are 8 bytes in both versions.

@@ -37,6 +37,38 @@ extension Network {
         send(quote, cause, at: arrival.now) { bytes in ICMPv6Message(meaning).write(to: &bytes) }
     }
 
+    /// A datagram was not whole in time: its sender is told, if its first fragment had come (RFC 1122 §3.3.2, RFC 8200 §4.5). The
+    /// headers that are quoted are written anew, as the fragment is gone: with what tells which datagram it was.
+    mutating func sendError(about timeout: ReassemblyTimeout, at now: Instant) {
+        let key = timeout.key
+        guard timeout.hadFirst, let interface = addresses.interface(of: key.destination) else { return }
+        let arrival = Arrival(interface: interface, now: now)
+        guard var quote = packets.takeFrame() else { return drop(.noRoom) }
+        quote.setLength(56)
+        var bytes = quote.mutableBytes
+        switch (key.source, key.destination) {
+        case (.v4(let source), .v4(let destination)):
+            var header = IPv4Header(
+                source: source, destination: destination, protocol: IPProtocol(rawValue: timeout.nextHeader),
+                payloadLength: 8, timeToLive: 1)
+            header.identification = UInt16(truncatingIfNeeded: key.identification)
+            (header.moreFragments, header.dontFragment) = (true, false)
+            header.checksum = header.computedChecksum
+            header.write(to: &bytes)
+            bytes.store(timeout.firstBytes, at: 20)
+            sendError(.timeExceeded(code: 1), about: bytes.bytes.extracting(first: 28), header, arrival)
+        case (.v6(let source), .v6(let destination)):
+            let header = IPv6Header(
+                source: source, destination: destination, nextHeader: .fragment, payloadLength: 16, hopLimit: 1)
+            header.write(to: &bytes)
+            bytes.store(UInt32(timeout.nextHeader) << 24 | 1, at: 40)
+            bytes.store(key.identification, at: 44)
+            bytes.store(timeout.firstBytes, at: 48)
+            sendError(.timeExceeded(code: 1), about: bytes.bytes, header, arrival)
+        default: break
+        }
+    }
+
     /// `cause.destination` is where the packet was sent to, and the error is sent from.
     private mutating func send(
         _ quote: RawSpan, _ cause: ICMPCause, at now: Instant, _ write: (inout MutableRawSpan) -> Void

@@ -32,6 +32,12 @@ extension Stack {
             return nil
         }
         let payload = bytes.extracting(Int(header.headerLength)..<Int(header.totalLength))
+        if header.headerLength > IPv4Header.minimumLength {
+            guard isAtItsEnd(bytes.extracting(20..<Int(header.headerLength)), arrival) else {
+                return network.dropped(.notForUs)
+            }
+        }
+        defer { tcp.returnRoute = nil }
         switch header.protocol {
         case .tcp:
             guard !arrival.isGroupPacket else { return network.dropped(.notForUs) }
@@ -56,6 +62,17 @@ extension Stack {
                 .unreachable(code: ICMPv4Message.Unreachable.protocol, nextHopMTU: 0), about: bytes, header, arrival)
         }
         return nil
+    }
+
+    /// Whether a packet with options has no routers left to pass. Keeps the way back, where that may be used.
+    private mutating func isAtItsEnd(_ options: RawSpan, _ arrival: Arrival) -> Bool {
+        switch SourceRoute.read(options) {
+        case .none: return true
+        case .unfinished: return false
+        case .back(let route):
+            if network.interfaces[Int(arrival.interface)].acceptsSourceRoutes { tcp.returnRoute = route }
+            return true
+        }
     }
 
     private mutating func ipv6Arrives(_ bytes: RawSpan, _ arrival: Arrival) -> EchoRequest? {

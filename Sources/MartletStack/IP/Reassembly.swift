@@ -143,10 +143,14 @@ struct Reassembly: ~Copyable {
         while let timer = timers.popExpired() {
             let datagram = datagrams[Int(timer)]
             let hadFirst = datagram.fragmentCount > 0 && ranges[Int(timer) * limits.fragments].start == 0
+            // All but the last fragment are a multiple of eight bytes long.
+            let firstBytes: UInt64 =
+                hadFirst && !datagram.isDiscarded ? memory.run(of: datagram.memory, at: 0, count: 8).number(at: 0) : 0
             remove(Int(timer))
             if datagram.isDiscarded { continue }
             timedOut += 1
-            return ReassemblyTimeout(key: datagram.key, hadFirst: hadFirst)
+            return ReassemblyTimeout(
+                key: datagram.key, hadFirst: hadFirst, nextHeader: datagram.nextHeader, firstBytes: firstBytes)
         }
         return nil
     }

@@ -229,7 +229,7 @@ extension Network {
     mutating func advance(to now: Instant) {
         advanceNeighbors(to: now)
         reassembly.advance(to: now)
-        while let timeout = reassembly.nextTimeout() { _ = timeout }
+        while let timeout = reassembly.nextTimeout() { sendError(about: timeout, at: now) }
         if now >= maintenanceAt { maintain(at: now) }
     }
 

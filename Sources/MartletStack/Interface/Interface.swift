@@ -12,6 +12,7 @@ struct Interface: BitwiseCopyable {
     let completesChecksums: Bool
     let cutsSegments: Bool
     let detectsConflicts: Bool
+    let acceptsSourceRoutes: Bool
     /// The hop limit of packets that go, 64 unless a router advertises another (RFC 4861 §6.3.4).
     var hopLimit: UInt8 = 64
 
@@ -31,6 +32,7 @@ struct Interface: BitwiseCopyable {
         completesChecksums = configuration.completesChecksums
         cutsSegments = configuration.cutsSegments
         detectsConflicts = configuration.detectsConflicts
+        acceptsSourceRoutes = configuration.acceptsSourceRoutes
     }
 
     /// The link address; nil if there is none.

@@ -77,6 +77,7 @@ public enum VLANPolicy: BitwiseCopyable, Hashable, Sendable {
 
 /// An interface of a stack.
 public struct InterfaceConfiguration: Sendable {
+    /// What its frames are.
     public var kind: InterfaceKind
     /// Addresses that are given by hand. Each makes its network reachable through this interface.
     public var addresses: [InterfaceAddress] = []
@@ -86,6 +87,7 @@ public struct InterfaceConfiguration: Sendable {
     public var routes: [RouteConfiguration] = []
     /// Bytes of the largest IP packet: 1,500 on Ethernet. At least 576, and 1,280 for IPv6.
     public var mtu = 1500
+    /// What is done with VLAN tags, on Ethernet.
     public var vlan = VLANPolicy.untagged
     /// Whether addresses of routers' prefixes are made (RFC 4862), on Ethernet.
     public var usesAutoconfiguration = true
@@ -94,6 +96,9 @@ public struct InterfaceConfiguration: Sendable {
     /// Whether addresses are claimed before they are used: RFC 5227 for IPv4, RFC 4862 §5.4 for IPv6; on Ethernet. Without,
     /// an address is used from the first instant on.
     public var detectsConflicts = true
+    /// Whether connections that come by a source route are answered by the same routers (RFC 9293 MUST-53). Who may choose the way
+    /// back can pretend to be anybody, so that hosts refuse nowadays (RFC 7126 §4.3): without, they are answered directly.
+    public var acceptsSourceRoutes = false
     /// The link completes transport checksums of frames that go (``FrameOffload/checksumPartial``). TCP leaves them to it if all
     /// links of the stack do.
     public var completesChecksums = false

@@ -49,8 +49,8 @@ extension Network {
     /// Completes the checksum of a TCP segment or UDP datagram that was left to the link: its route has changed since.
     private static func completeChecksum(_ frame: inout Frame) {
         let isIPv4 = frame.bytes.byte(at: 0) &>> 4 == 4
-        // We write neither options nor extension headers before a transport that leaves its checksum to the link.
-        let start = isIPv4 ? IPv4Header.minimumLength : IPv6Header.length
+        // We write no extension headers before a transport that leaves its checksum to the link.
+        let start = isIPv4 ? Int(frame.bytes.byte(at: 0) & 0xF) * 4 : IPv6Header.length
         let `protocol` = IPProtocol(rawValue: frame.bytes.byte(at: isIPv4 ? 9 : 6))
         let place = start + (`protocol` == .tcp ? 16 : 6)
         var checksum = Checksum()

@@ -66,7 +66,8 @@ extension Neighbors {
 
     private mutating func giveUp(_ slot: Int) -> NeighborAction {
         let entry = entries[slot]
-        let dropped = remove(slot)
+        let dropped = pending.giveUp(&entries[slot].pending)
+        _ = remove(slot)
         counters.unreachable += 1
         counters.unreachableFrames += UInt64(dropped)
         return .unreachable(entry.address, interface: entry.interface, dropped: dropped)

@@ -117,6 +117,9 @@ struct Neighbors: ~Copyable {
     /// A frame whose next hop was resolved since; `nil` if there is none.
     mutating func popReady() -> ReadyFrame? { pending.popReady() }
 
+    /// A frame of a neighbor that did not answer, to be told of to whoever sent it; `nil` if there is none.
+    mutating func popUndeliverable() -> Frame? { pending.popUndeliverable() }
+
     private mutating func hold(_ frame: inout Frame?, in slot: Int, isNew: Bool) -> NeighborOutcome {
         guard let frame = frame.take() else { return .queued(solicit: isNew) }
         if entries[slot].pending.count >= limits.framesPerNeighbor || pending.room == 0 {
@@ -165,6 +168,15 @@ struct Neighbors: ~Copyable {
         change(slot, to: .reachable)
         // The timer of one that is REACHABLE already looks at `reachableUntil` when it expires.
         if !wasReachable { timers.arm(Int32(slot), at: entries[slot].reachableUntil) }
+    }
+
+    /// What is sent by way of this neighbor is not acknowledged: it is asked at once whether it is there (RFC 1122 §3.3.1.4), unless
+    /// it is being asked.
+    mutating func doubt(_ address: IPAddress, on interface: UInt8, at now: Instant) {
+        guard let slot = find(address, on: interface) else { return }
+        guard entries[slot].state == .reachable || entries[slot].state == .stale else { return }
+        change(slot, to: .delay)
+        timers.arm(Int32(slot), at: now)
     }
 
     /// Keeps the neighbor from being evicted, as a default router is, until it is unpinned as often.

@@ -34,6 +34,7 @@ struct PendingFrames: ~Copyable {
     private var nodes: [Node]
     private var free: UInt32 = .max
     private var ready = Queue()
+    private var undeliverable = Queue()
 
     /// Frames that could still be added.
     private(set) var room: Int
@@ -116,6 +117,23 @@ struct PendingFrames: ~Copyable {
         ready.last = queue.last
         ready.count += queue.count
         queue = Queue()
+    }
+
+    /// Moves all frames of `queue` behind those that nobody takes, and says how many. O(frames).
+    mutating func giveUp(_ queue: inout Queue) -> Int {
+        let count = queue.count
+        var list = undeliverable
+        while let frame = popFirst(&queue) { append(frame, to: &list) }
+        undeliverable = list
+        return count
+    }
+
+    /// Takes a frame that nobody takes; `nil` if there is none.
+    mutating func popUndeliverable() -> Frame? {
+        var queue = undeliverable
+        let first = popFirst(&queue)
+        undeliverable = queue
+        return first
     }
 
     /// Takes the frame that has been ready longest; `nil` if there is none.

@@ -29,6 +29,14 @@ extension Network {
         }
     }
 
+    /// TCP hears nothing of a peer any more: the next hop towards it is asked whether it is there (MUST-20).
+    mutating func doubt(wayTo remote: IPAddress, at now: Instant) {
+        guard let route = routes.lookup(remote, at: now), interfaces[Int(route.interface)].linkAddress != nil else {
+            return
+        }
+        neighbors.doubt(route.gateway ?? remote, on: route.interface, at: now)
+    }
+
     /// Others have been seen to be there: a gateway that was given up is tried again.
     mutating func neighborAnswered(_ address: IPAddress, on interface: UInt8) {
         routes.mark(gateway: address, on: interface, isDead: false)

@@ -53,7 +53,7 @@ extension TCB {
             release(upTo: ack, &tally, &stack)
             duplicateAcks = 0
             probes = 0
-            flags.remove(.unreachable)
+            flags.remove([.unreachable, .softErrors])
             // The count of timeouts in a row. How long to wait stays doubled until there is a sample (RFC 6298 §5.7).
             backoff = 0
         } else if isDuplicate {

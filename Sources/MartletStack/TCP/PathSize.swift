@@ -4,9 +4,9 @@
 // whether a message is to be believed, says how large packets may be now, and reads what full-size segments have met.
 
 /// What an ICMP error means to a connection.
-enum ICMPError: UInt8, BitwiseCopyable, Sendable {
+enum ICMPError: BitwiseCopyable, Equatable, Sendable {
     /// It may pass: a network or a host is not reached, hops have run out.
-    case soft
+    case soft(TCPSoftError)
     /// Nobody is there: protocol or port unreachable.
     case hard
     /// A packet was too big for its path.
@@ -29,7 +29,7 @@ extension TCB {
     mutating func pathMTUChanged(to bytes: Int, _ stack: inout Connections) {
         // No path is so narrow that there is no room for some payload.
         let packet = UInt16(clamping: max(bytes, Int(headerLength) + 64))
-        let size = min(peerMSS, packet - headerLength) - optionsLength
+        let size = min(peerMSS, packet - headerLength) - optionsLength - routeLength(stack)
         guard state.isSynchronized, size != mss else { return }
         let isSmaller = size < mss
         mss = size
@@ -57,7 +57,7 @@ extension TCB {
 
     /// Whether a full segment fills a packet of the path, rather than what the peer takes.
     private func fillsPath(_ stack: borrowing Connections) -> Bool {
-        mss + optionsLength < peerMSS || peerMSS >= stack.limits.mtu - headerLength
+        mss + optionsLength + routeLength(stack) < peerMSS || peerMSS >= stack.limits.mtu - headerLength
     }
 
     /// The timer of the first segment in flight expired.
@@ -98,7 +98,13 @@ extension TCB {
         case .tooBig: break
         case .hard where state == .synSent: end(.refused, &stack)
         // RFC 1122 §4.2.3.9, RFC 5927 §5.2: an established connection outlives it. If it dies of silence later, this was why.
-        case .soft, .hard: flags.insert(.unreachable)
+        case .hard:
+            flags.insert(.unreachable)
+            report(.refused, &stack)
+        // RFC 5461: an error that may pass ends nothing in any state (MUST-56).
+        case .soft(let error):
+            flags.insert(.unreachable)
+            report(error, &stack)
         }
         return true
     }

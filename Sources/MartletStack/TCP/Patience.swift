@@ -62,7 +62,7 @@ extension TCB {
         guard backoff == Self.suspectAfter else { return }
         stack.advice.append(tuple.remoteAddress)
         stack.counters.suspectPaths &+= 1
-        tell(.suspect, &stack)
+        report(softError ?? .unacknowledged, &stack)
     }
 
     /// A wait in nanoseconds, or what is left of the timeout if that is less.

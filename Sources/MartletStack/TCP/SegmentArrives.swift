@@ -210,7 +210,8 @@ extension TCB {
         // MUST-15: who offers none takes what every host can take.
         peerMSS =
             options.maximumSegmentSize == 0 ? (headerLength == 40 ? 536 : 1220) : max(options.maximumSegmentSize, 64)
-        mss = min(peerMSS, stack.limits.mtu - headerLength) - overhead
+        // MUST-16: options of TCP and IP take of it.
+        mss = min(peerMSS, stack.limits.mtu - headerLength) - overhead - routeLength(stack)
         // Not scaled in a SYN (RFC 7323 §2.2).
         snd.wnd = UInt32(segment.window)
         snd.wl1 = segment.sequence

@@ -94,6 +94,8 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     @usableFromInline static var urgentSent: TCBFlags { TCBFlags(rawValue: 1 << 16) }
     /// The user was refused room and wants to hear of it.
     @usableFromInline static var wantsRoom: TCBFlags { TCBFlags(rawValue: 1 << 17) }
+    /// The settings say something of IP headers.
+    @usableFromInline static var ownHeader: TCBFlags { TCBFlags(rawValue: 1 << 18) }
     /// cwnd was the limit when segments were last sent (RFC 7661).
     @usableFromInline static var cwndLimited: TCBFlags { TCBFlags(rawValue: 1 << 19) }
     /// ECN was offered in our SYN, or is agreed.
@@ -110,6 +112,8 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     static var fullSizeArrived: TCBFlags { TCBFlags(rawValue: 1 << 26) }
     /// An ICMP error has said that the peer is not reached, and nothing was acknowledged since.
     static var unreachable: TCBFlags { TCBFlags(rawValue: 1 << 27) }
+    /// The number of a ``TCPSoftError``, in three bits.
+    static var softErrors: TCBFlags { TCBFlags(rawValue: 7 << 29) }
 }
 
 /// How loss is being repaired (RFC 6582, 6675, 8985).
@@ -249,7 +253,8 @@ public struct ConnectionEvents: OptionSet, BitwiseCopyable, Sendable {
     public static var ended: ConnectionEvents { ConnectionEvents(rawValue: 32) }
     /// The peer has marked bytes as urgent, or has moved the mark (RFC 9293 §3.8.5).
     public static var urgent: ConnectionEvents { ConnectionEvents(rawValue: 64) }
-    /// Nothing is acknowledged although it was sent three times and more: the way to the peer may be broken (RFC 9293 §3.8.3).
+    /// Something is wrong that may pass: nothing is acknowledged although it was sent three times and more, or the network has said
+    /// that packets do not arrive (RFC 9293 §3.8.3 and §3.9.1.8). ``Stack/softError(of:)`` says what.
     public static var suspect: ConnectionEvents { ConnectionEvents(rawValue: 128) }
 }
 

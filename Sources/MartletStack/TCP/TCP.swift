@@ -9,6 +9,8 @@ struct TCP: ~Copyable {
     var demultiplexer: Demultiplexer
     var connections: Connections
     private var listeners: [Listener] = []
+    /// The way back of the packet that is arriving, if it came by a source route that may be answered.
+    var returnRoute: SourceRoute?
     /// Whether a listener has news.
     private var hasListenerNews = false
     private var ports = EphemeralPorts()
@@ -123,8 +125,13 @@ struct TCP: ~Copyable {
     private mutating func synArrives(_ segment: Segment, _ tuple: FourTuple, _ listener: Int) {
         let waiting = listeners[listener].accepted.count + listeners[listener].halfOpen
         guard waiting < listeners[listener].backlog,
-            let slot = open(tuple, listeners[listener].settings, isActive: false)
+            let settings = settingsOfCall(listeners[listener].settings)
         else {
+            connections.counters.listenOverflows &+= 1
+            return
+        }
+        defer { connections.settings.release(settings) }
+        guard let slot = open(tuple, settings, isActive: false) else {
             connections.counters.listenOverflows &+= 1
             return
         }
@@ -134,6 +141,18 @@ struct TCP: ~Copyable {
         table[slot].synArrives(segment, &connections)
         table[slot].owe(.control, &connections)
         connections.arm(.retransmit, of: slot, in: Int64(table[slot].rtt.rto) * 1000)
+    }
+
+    /// The settings for a SYN that came: its listener's, and the way back if it came by a route and the listener has none (MUST-52,
+    /// MUST-53). Nil if there is no room for them. They are to be released.
+    private mutating func settingsOfCall(_ number: UInt16) -> UInt16? {
+        guard let returnRoute, connections.settings[number].sourceRoute == nil else {
+            connections.settings.take(again: number)
+            return number
+        }
+        var settings = connections.settings[number]
+        settings.sourceRoute = returnRoute
+        return takeSettings(settings)
     }
 
     private mutating func leftSynReceived(_ slot: UInt32) {
@@ -354,6 +373,8 @@ struct TCP: ~Copyable {
 
     func error(of id: ConnectionID) -> TCPError? { table.slot(of: id).flatMap { table[$0].error } }
 
+    func softError(of id: ConnectionID) -> TCPSoftError? { table.slot(of: id).flatMap { table[$0].softError } }
+
     mutating func send(_ id: ConnectionID, _ bytes: RawSpan) -> Int {
         guard let slot = table.slot(of: id) else { return 0 }
         return table[slot].send(bytes, &connections)
@@ -389,7 +410,10 @@ struct TCP: ~Copyable {
 
     /// Changes the settings of a connection, from now on. Returns false if there is no room for them or no connection.
     mutating func set(_ settings: TCPSettings, of id: ConnectionID) -> Bool {
-        guard let slot = table.slot(of: id), let number = takeSettings(settings) else { return false }
+        guard let slot = table.slot(of: id) else { return false }
+        var settings = settings
+        settings.sourceRoute = connections.settings[table[slot].settings].sourceRoute
+        guard let number = takeSettings(settings) else { return false }
         connections.settings.release(table[slot].settings)
         table[slot].settings = number
         if table[slot].state != .closed { table[slot].apply(settings, &connections) }

@@ -2,6 +2,7 @@
 
 /// A look at a connection. Counts of segments are what Linux means by them: bytes in segments of a full size, rounded up.
 public struct TCPInfo: BitwiseCopyable, Sendable, Hashable {
+    /// The state (tcpi_state).
     public var state: TCPState
     /// How loss is being repaired: 0 open, 1 disorder, 3 recovery, 4 loss (TCP_CA_…).
     public var caState: UInt8

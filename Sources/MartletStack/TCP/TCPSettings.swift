@@ -46,6 +46,14 @@ public struct TCPSettings: BitwiseCopyable, Hashable, Sendable {
     public var sendLimit: UInt32?
     /// Nil for what the stack's limits say.
     public var congestion: CongestionAlgorithm?
+    /// The differentiated services codepoint of each packet, 0 ... 63 (RFC 2474, MUST-48); bits beyond do not count. It may change
+    /// while the connection is open.
+    public var diffServ: UInt8 = 0
+    /// Hops that each packet may take, 1 ... 255 (MUST-49). Nil: 64, or for IPv6 what a router advertises.
+    public var timeToLive: UInt8?
+    /// The way of each packet to an IPv4 peer (MUST-51). It is chosen when the connection is opened, and a change later has no
+    /// effect. A listener that has one does not answer by the way that a SYN came (MUST-52).
+    public var sourceRoute: SourceRoute?
 
     /// What Linux does unless it is told otherwise.
     public init() {}
@@ -119,6 +127,7 @@ extension TCB {
         set(.corked, new.cork)
         set(.quickAck, new.quickAck)
         set(.userTimeoutOwed, new.exchangesUserTimeout)
+        set(.ownHeader, new.wantsOwnHeader)
         if !new.exchangesUserTimeout || new.userTimeoutSeconds > 0 { userTimeout = new.userTimeoutSeconds }
         receiveLimit = min(mostToReceive(stack), state == .closed ? stack.limits.initialReceiveLimit : receiveLimit)
         guard state.isSynchronized else { return }

@@ -403,6 +403,7 @@ extension TCB {
         let segments = frame.segmentSize == 0 ? 1 : frame.length / frame.segmentSize
         if stack.limits.checksumPartial { frame.offload.insert(.checksumPartial) }
         SegmentOut.prepend(header, options, tuple, ecn: ecn, &frame)
+        if flags.contains(.ownHeader) { stack.settings[settings].rewrite(&frame) }
         statistics.segmentsOut &+= UInt32(truncatingIfNeeded: segments)
         stack.counters.segmentsOut &+= UInt64(segments)
     }

@@ -12,6 +12,7 @@
 
 /// What is known of a received datagram besides its bytes.
 public struct DatagramEnvelope: BitwiseCopyable, Hashable, Sendable {
+    /// Who has sent it.
     public var source: IPAddress
     public var sourcePort: UInt16
     /// The address it was sent to: one of this host's, a group's, or a broadcast address.

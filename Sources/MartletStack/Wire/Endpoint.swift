@@ -2,6 +2,7 @@
 
 /// An IP address and a TCP or UDP port.
 public struct Endpoint: BitwiseCopyable, Hashable, Sendable {
+    /// The address itself.
     public var address: IPAddress
     /// 0 stands for none, or for any.
     public var port: UInt16
@@ -30,6 +31,7 @@ extension Endpoint: LosslessStringConvertible {
         }
     }
 
+    /// The address and the port, with brackets around an IPv6 address.
     public var description: String {
         switch address {
         case .v4: "\(address):\(port)"

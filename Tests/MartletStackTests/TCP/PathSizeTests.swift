@@ -107,7 +107,9 @@ import Testing
         var pair = Pair()
         let (client, tuple, next) = try Self.connect(&pair, isEstablished: false)
         // What is not in flight, and soft errors, end nothing.
-        for (error, quoted) in [(ICMPError.hard, next), (.hard, next - 2), (.soft, next - 1), (.tooBig, next - 1)] {
+        for (error, quoted) in [
+            (ICMPError.hard, next), (.hard, next - 2), (.soft(.unreachable), next - 1), (.tooBig, next - 1),
+        ] {
             let isBelieved = pair.client.tcp.icmpError(error, of: tuple, quoted: quoted, at: pair.now)
             #expect(isBelieved == (quoted == next - 1))
             #expect(pair.client.state(of: client) == .synSent)
@@ -138,7 +140,7 @@ import Testing
         _ = pair.client.send(client, [1, 2, 3])
         pair.flush()
         if isTold {
-            let isBelieved = pair.client.tcp.icmpError(.soft, of: tuple, quoted: next, at: pair.now)
+            let isBelieved = pair.client.tcp.icmpError(.soft(.unreachable), of: tuple, quoted: next, at: pair.now)
             #expect(isBelieved)
         }
         let limit = pair.now + .seconds(600)
@@ -154,7 +156,7 @@ import Testing
         let (client, tuple, next) = try Self.connect(&pair, isEstablished: true)
         _ = pair.client.send(client, [1, 2, 3])
         pair.flush()
-        _ = pair.client.tcp.icmpError(.soft, of: tuple, quoted: next, at: pair.now)
+        _ = pair.client.tcp.icmpError(.soft(.unreachable), of: tuple, quoted: next, at: pair.now)
         var limit = pair.now + .seconds(1)
         while pair.step(until: limit) {}
         pair.filter = { _, _ in false }
