@@ -40,12 +40,19 @@ let package = Package(
         // Depends on what it starts, so that `swift run compare` builds all of it.
         .executableTarget(
             name: "compare",
-            dependencies: [argumentParser, "epoll-echo", "uring-echo", "load", "nio-echo", "martlet-echo"],
+            dependencies: [
+                argumentParser, "epoll-echo", "uring-echo", "load", "nio-echo", "martlet-echo", "lwip-pair",
+                "stack-pair",
+            ],
             path: "Tools/compare", swiftSettings: strict),
         .executableTarget(
             name: "martlet-echo",
             dependencies: [argumentParser, "PeerSupport", .product(name: "Martlet", package: "martlet")],
             path: "Servers/martlet-echo", swiftSettings: strict),
+        .executableTarget(
+            name: "stack-pair",
+            dependencies: [argumentParser, "PeerSupport", .product(name: "MartletStack", package: "martlet")],
+            path: "Servers/stack-pair", swiftSettings: strict),
         .executableTarget(
             name: "Micro",
             dependencies: [
