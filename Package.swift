@@ -22,7 +22,7 @@ let unchecked: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
 ]
 
-let examples = ["EchoServer", "EchoClient", "HTTPServer", "TCPProxy", "ChatServer"]
+let examples = ["EchoServer", "EchoClient", "HTTPServer", "TCPProxy", "ChatServer", "EmbeddedStack"]
 
 let package = Package(
     name: "martlet",
@@ -61,15 +61,19 @@ let package = Package(
             name: "MartletStackTests", dependencies: ["MartletStack", "MartletSimulation"], swiftSettings: strict),
         .testTarget(
             name: "MartletSimulationTests", dependencies: ["MartletSimulation", "MartletStack"], swiftSettings: strict),
-        .testTarget(name: "MartletToolTests", dependencies: ["MartletTool", "Martlet", "NetworkRig"], swiftSettings: strict),
         .testTarget(
-            name: "MartletTests", dependencies: ["Martlet", "MartletStack", "MartletSimulation", "CMartlet", "NetworkRig"],
+            name: "MartletToolTests", dependencies: ["MartletTool", "Martlet", "NetworkRig"], swiftSettings: strict),
+        .testTarget(
+            name: "MartletTests",
+            dependencies: ["Martlet", "MartletStack", "MartletSimulation", "CMartlet", "NetworkRig"],
             swiftSettings: strict),
     ]
         + examples.map { name in
             .executableTarget(
                 name: name,
-                dependencies: ["Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+                dependencies: name == "EmbeddedStack"
+                    ? ["MartletStack"]
+                    : ["Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
                 path: "Examples", exclude: examples.filter { $0 != name }.map { "\($0).swift" },
                 sources: ["\(name).swift"],
                 swiftSettings: [.swiftLanguageMode(.v6)] + asErrors)
