@@ -4,8 +4,8 @@ import Glibc
 
 struct Report {
     private var fields: [String]
-    private let errors: Int
-    private let drops: Int
+    private var errors: Int
+    private var drops: Int
 
     init(_ workload: String, _ seconds: Double, errors: Int, drops: Int) {
         fields = ["\"stack\": \"martlet\"", "\"workload\": \"\(workload)\""]

@@ -21,7 +21,7 @@ import Testing
         }
         var packet = FrameBytes.ip(payload, from: "10.0.0.9", to: "10.0.0.1", 17)
         (packet[4], packet[5]) = (0x12, 0x34)
-        (packet[6], packet[7]) = (0x20 | UInt8(offset / 8 >> 8), UInt8(offset / 8 & 0xFF))
+        (packet[6], packet[7]) = (0x20 | UInt8((offset / 8) >> 8), UInt8((offset / 8) & 0xFF))
         (packet[10], packet[11]) = (0, 0)
         let checksum = FrameBytes.sum(Array(packet[..<20]))
         (packet[10], packet[11]) = (UInt8(checksum >> 8), UInt8(checksum & 0xFF))

@@ -125,6 +125,14 @@ import Testing
         #expect(third == second)
         #expect(last == [.unreachable(Self.peer, interface: Self.us, dropped: 2)])
         expect(fixture.state(), is: nil)
+        // They wait to be told of.
+        expect(fixture.pool.freeCount, is: 62)
+        var told = 0
+        while let frame = fixture.table.popUndeliverable() {
+            _ = consume frame
+            told += 1
+        }
+        expect(told, is: 2)
         expect(fixture.pool.freeCount, is: 64)
         expect(fixture.table.counters.unreachableFrames, is: 2)
         let again = fixture.send()
@@ -466,6 +474,7 @@ import Testing
             }
         }
         _ = fixture.readyLengths()
+        while let frame = fixture.table.popUndeliverable() { _ = consume frame }
         fixture.table.removeAll(on: Self.us)
         expect(fixture.pool.freeCount, is: 64, "seed \(seed)")
     }
