@@ -47,10 +47,10 @@ public struct Stack: ~Copyable {
         _ interfaces: [InterfaceConfiguration], limits: StackLimits = StackLimits(), pool: borrowing FramePool,
         secret: StackSecret, now: Instant
     ) {
-        network = Network(interfaces, limits: limits.network, pool: pool, secret: secret, now: now)
-        precondition(network.packets.pool.frameHeadroom >= Self.leastHeadroom, "frames need 126 bytes of headroom")
+        precondition(pool.storage.frameHeadroom >= Self.leastHeadroom, "frames need 126 bytes of headroom")
         var limits = limits
-        limits.tcp.adapt(to: interfaces, frameRoom: network.packets.frameRoom)
+        limits.tcp.adapt(to: interfaces, frameRoom: pool.frameCapacity - pool.storage.frameHeadroom)
+        network = Network(interfaces, limits: limits.network, pool: pool, secret: secret, now: now)
         tcp = TCP(limits: limits.tcp, secret: StackSecret(using: &network.random), now: now)
         udp = UDP(limits: limits.udp, using: &network.random)
     }

@@ -48,11 +48,7 @@ struct Bulk: Workload {
         case .listener(let listener): while stack.accept(listener) != nil {}
         case .connection(let id, let events):
             if events.contains(.ended) { errors += 1 }
-            var count = 0
-            repeat {
-                count = stack.receive(id) { $0.byteCount }
-                received += count
-            } while count > 0
+            received += stack.receiveAll(id)
         default: break
         }
     }

@@ -47,7 +47,7 @@ struct ShortConnections: Workload {
         if events.contains(.ended), stack.error(of: id) != nil { errors += 1 }
         if events.contains(.established), stack.send(id, Self.message.span.bytes) != Self.message.count { errors += 1 }
         guard events.contains(.readable) else { return }
-        if stack.receive(id, { $0.byteCount }) != Self.message.count { errors += 1 }
+        if stack.receiveAll(id) != Self.message.count { errors += 1 }
         stack.release(id)
         done += 1
         opened -= 1
@@ -59,7 +59,7 @@ struct ShortConnections: Workload {
         case .connection(let id, let events):
             if events.contains(.ended), stack.error(of: id) != nil { errors += 1 }
             if events.contains(.readable) {
-                let received = stack.receive(id) { $0.byteCount }
+                let received = stack.receiveAll(id)
                 if received != Self.message.count || stack.send(id, Self.message.span.bytes) != received { errors += 1 }
             }
             if events.contains(.finished) { stack.release(id) }

@@ -96,6 +96,18 @@ struct TwoStacks: ~Copyable {
     }
 }
 
+extension Stack {
+    /// Takes off all bytes that have come, two runs at most, and says how many they were.
+    mutating func receiveAll(_ id: ConnectionID) -> Int {
+        var all = 0
+        while true {
+            let count = receive(id) { $0.byteCount }
+            if count == 0 { return all }
+            all += count
+        }
+    }
+}
+
 func pin(_ cpu: Int) { peer_pin(Int32(cpu)) }
 
 enum Memory {
