@@ -4,7 +4,7 @@ public import MartletStack
 
 /// A client and a server, each with a stack, in virtual time.
 ///
-///     var pair = Pair(LinkConditions(latency: .milliseconds(5), loss: .uniform(0.02)), seed: 1)
+///     var pair = Pair(LinkConditions(latency: .milliseconds(5)), seed: 1)
 ///     let (client, server) = try pair.connect(port: 7)
 ///     _ = pair.client.send(client, bytes)
 ///     try pair.drive(for: .seconds(10)) { pair in

@@ -8,7 +8,7 @@ public import MartletStack
 
 /// Hosts with a stack each, on the nodes of a ``VirtualNetwork``, in virtual time.
 ///
-///     var hosts = VirtualHosts(there: LinkConditions(latency: .milliseconds(20), loss: .uniform(0.01)), seed: 7)
+///     var hosts = VirtualHosts(there: LinkConditions(latency: .milliseconds(20)), seed: 7)
 ///     let listener = try hosts[1].listen(on: 7)
 ///     let client = try hosts[0].connect(to: VirtualHosts.address(1), port: 7)
 ///     try hosts.drive(for: .seconds(10)) { hosts in
