@@ -166,7 +166,9 @@ struct TCP: ~Copyable {
             listeners[listener].hasNews = true
             hasListenerNews = true
         } else {
+            // Nobody will ever have a name for it.
             table[slot].abort(&connections)
+            release(table.id(of: slot))
         }
     }
 

@@ -1,6 +1,7 @@
 // Fragments that overlap, are too small, or never end: RFC 1858, RFC 3128, RFC 5722, RFC 6946. How the table decides is tested in
 // IP/ReassemblyTests; here frames come, and an honest peer's datagrams have to get through.
 
+import MartletSimulation
 import Testing
 
 @testable import MartletStack
@@ -130,7 +131,8 @@ import Testing
             room.stage.goesOn(.honest, "after \(number)")
         }
         #expect(room.stage.host.stack.network.reassembly.evicted > 9900)
-        room.stage.wait(.seconds(61))
+        // Those that were not whole are told so, and are neighbors that do not answer.
+        room.stage.wait(.seconds(90))
         #expect(room.stage.host.stack.network.reassembly.count == 0)
         #expect(room.stage.host.stack.network.reassembly.bytesTaken == 0)
         #expect(room.stage.host.pool.freeCount == room.stage.host.pool.count)

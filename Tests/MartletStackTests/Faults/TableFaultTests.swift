@@ -126,4 +126,27 @@ import Testing
         #expect(stage.host.stack.udp.bytesTaken == 0)
         stage.goesOn()
     }
+
+    @Test("who completes a handshake that began at a listener closed meanwhile is reset, and keeps no place")
+    func closedMeanwhile() {
+        var stage = FaultStage()
+        for port in 7000..<7500 as Range<UInt16> {
+            stage[.victim].end.port = port
+            stage[.victim].n = 0
+            guard let listener = try? stage.host.stack.listen(on: 81, backlog: 4) else {
+                Issue.record("no listener")
+                return
+            }
+            stage[.victim].local.port = 81
+            stage.arrives(.victim, .syn, at: 0)
+            stage.host.stack.close(listener)
+            _ = stage.takeHeard(.victim)
+            stage.arrives(.victim, .ack, at: 1, 0, ack: 1)
+            let heard = stage.takeHeard(.victim)
+            #expect(heard.map(\.absolute.flags.rawValue) == [0x14] || heard.map(\.absolute.flags.rawValue) == [0x04])
+        }
+        stage.wait(.zero)
+        #expect(stage.host.stack.connectionCount == 2)
+        stage.goesOn()
+    }
 }
