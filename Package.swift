@@ -22,7 +22,7 @@ let unchecked: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
 ]
 
-let examples = ["EchoServer", "EchoClient", "HTTPServer", "TCPProxy", "ChatServer", "EmbeddedStack"]
+let examples = ["EchoServer", "EchoClient", "HTTPServer", "TCPProxy", "ChatServer", "EmbeddedStack", "Forwarder"]
 
 let package = Package(
     name: "martlet",

@@ -42,6 +42,14 @@ int martlet_epoll_modify(int epoll, int fd, uint64_t token, uint32_t flags) {
     return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -errno;
 }
 
+int martlet_epoll_watch_once(int epoll, int fd, bool input, bool output, uint64_t token) {
+    struct epoll_event event = {.events = EPOLLONESHOT | (input ? EPOLLIN : 0) | (output ? EPOLLOUT : 0)};
+    event.data.u64 = token;
+    if (epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0) return 0;
+    if (errno == ENOENT && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+    return -errno;
+}
+
 int martlet_epoll_remove(int epoll, int fd) {
     struct epoll_event event = {0};
     return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event) == 0 ? 0 : -errno;

@@ -1,6 +1,7 @@
 // epoll(7) and eventfd(2), returning -errno.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
@@ -23,6 +24,8 @@ int martlet_epoll_create(void);
 int martlet_epoll_add(int epoll, int fd, uint64_t token, int edge);
 /// Watches a descriptor that was added, level-triggered, for other things than before.
 int martlet_epoll_modify(int epoll, int fd, uint64_t token, uint32_t flags);
+/// Watches `fd` for one level-triggered event, whether it was watched before or not.
+int martlet_epoll_watch_once(int epoll, int fd, bool input, bool output, uint64_t token);
 int martlet_epoll_remove(int epoll, int fd);
 /// Waits at most `timeout_ns` (negative: for ever). Returns the number of events or -errno.
 int martlet_epoll_wait(int epoll, struct epoll_event *events, int capacity, int64_t timeout_ns);

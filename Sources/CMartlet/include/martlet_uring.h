@@ -147,6 +147,13 @@ static inline void martlet_uring_poll_writable(martlet_uring *uring, int fd, uin
     io_uring_sqe_set_data64(sqe, token);
 }
 
+/// One-shot readiness for input, output or both.
+static inline void martlet_uring_poll_once(martlet_uring *uring, int fd, bool input, bool output, uint64_t token) {
+    struct io_uring_sqe *sqe = martlet_uring_sqe(uring);
+    io_uring_prep_poll_add(sqe, fd, (input ? POLLIN : 0) | (output ? POLLOUT : 0));
+    io_uring_sqe_set_data64(sqe, token);
+}
+
 /// Cancels the operation that carries `target`. Its own completion carries `token`.
 static inline void martlet_uring_cancel(martlet_uring *uring, uint64_t target, uint64_t token) {
     struct io_uring_sqe *sqe = martlet_uring_sqe(uring);

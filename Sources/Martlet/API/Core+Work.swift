@@ -39,7 +39,7 @@ extension Core {
     }
 
     /// Runs `body` on the core's thread.
-    private func onCore<R: Sendable>(_ body: @Sendable () async throws -> R) async throws -> R {
+    func onCore<R: Sendable>(_ body: @Sendable () async throws -> R) async throws -> R {
         if isHome(#isolation) { return try await body() }
         return try await withTaskExecutorPreference(taskExecutor) { try await unisolated(body) }
     }

@@ -95,6 +95,9 @@ public struct Limits: Sendable, Hashable {
     public var receiveBufferSize: Int = 16 * 1024
     /// Send buffers of 16 KiB on a core. Beyond, `send` waits for one.
     public var maximumSendBuffers: Int = 4096
+    /// Frames of a core's links, and bytes of each with its headroom. The memory is mapped when a link is opened first.
+    public var framesPerCore: Int = 4096
+    public var frameCapacity: Int = 2048
     /// io_uring submission and completion queue entries.
     public var submissionEntries: Int = 256
     public var completionEntries: Int = 16_384

@@ -112,11 +112,12 @@ public final class Runtime: Sendable {
         let cpus = configuration.cores.cpus()
         configuration.coreCount = cpus.count
         configuration.effectiveDriver = configuration.driver.resolved()
+        let links = RuntimeLinks(limits: configuration.limits, cores: cpus.count)
         var cores: [Core] = []
         var driver = ""
         do throws(NetworkError) {
             for (index, cpu) in cpus.enumerated() {
-                let core = Core(index: index, cpu: cpu, configuration: configuration)
+                let core = Core(index: index, cpu: cpu, configuration: configuration, links: links)
                 driver = try await core.start()
                 cores.append(core)
             }

@@ -24,6 +24,10 @@ internal import MartletStack
     private(set) var serialExecutor: CoreSerialExecutor! = nil
     private(set) var isolation: CoreIsolation! = nil
 
+    /// What the cores share of their links, and this core's frames for them, once there is a link.
+    let links: RuntimeLinks
+    var framePool: FramePool?
+
     private var isStopping = false
     /// Whom to tell when the thread has ended.
     private var ended: (() -> Void)?
@@ -34,10 +38,11 @@ internal import MartletStack
     private let spin: Int64
     private var onSignal: (() -> Void)?
 
-    init(index: Int, cpu: Int?, configuration: Runtime.Configuration) {
+    init(index: Int, cpu: Int?, configuration: Runtime.Configuration, links: RuntimeLinks? = nil) {
         self.index = index
         self.cpu = cpu
         self.configuration = configuration
+        self.links = links ?? RuntimeLinks(limits: configuration.limits, cores: 1)
         inbox = Inbox(eventDescriptor: martlet_eventfd())
         unsafe state = .allocate(capacity: 1)
         unsafe state.initialize(

@@ -35,6 +35,7 @@ enum WaitQueue: UInt8 {
     case handler
     case sleep
     case datagram
+    case link
 }
 
 /// The state of a waiter. Plain memory at a fixed address, so that waking a task touches no reference count.

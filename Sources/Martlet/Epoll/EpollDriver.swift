@@ -103,6 +103,14 @@ private struct Watch: BitwiseCopyable {
         unsafe watches[Int(token.slot)].waitsToWrite = true
     }
 
+    mutating func watchLink(_ token: Token, _ sleep: LinkSleep) {
+        let result = martlet_epoll_watch_once(epoll, sleep.descriptor, sleep.forInput, sleep.forOutput, token.word)
+        // What cannot be watched counts as ready, so that whoever waits looks for itself.
+        if result < 0 { known.append(Completion(token: token, result: result)) }
+    }
+
+    mutating func unwatchLink(descriptor: Int32) { _ = martlet_epoll_remove(epoll, descriptor) }
+
     mutating func cancel(_ target: Token) {
         let slot = Int(target.slot)
         guard slot < watchCount, unsafe watches[slot].generation == target.generation else { return }
@@ -219,6 +227,7 @@ private struct Watch: BitwiseCopyable {
             martlet_eventfd_drain(eventDescriptor)
             return Completion(token: token, result: 0)
         }
+        if token.operation == .link { return Completion(token: token, result: 0) }
         let slot = Int(token.slot)
         guard unsafe watches[slot].descriptor >= 0, unsafe watches[slot].generation == token.generation else {
             return nil

@@ -94,6 +94,10 @@ internal import MartletStack
         unsafe martlet_uring_poll_writable(uring, descriptor, token.word)
     }
 
+    mutating func watchLink(_ token: Token, _ sleep: LinkSleep) {
+        unsafe martlet_uring_poll_once(uring, sleep.descriptor, sleep.forInput, sleep.forOutput, token.word)
+    }
+
     /// `address` must live until the operation completes.
     mutating func connect(_ token: Token, descriptor: Int32, address: UnsafeMutablePointer<martlet_address>) {
         unsafe address.withMemoryRebound(to: martlet_address.self, capacity: 1) { address in

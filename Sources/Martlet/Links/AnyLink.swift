@@ -23,6 +23,10 @@ public struct AnyLink: Link, ~Copyable {
     @inlinable
     public mutating func transmit(_ burst: inout Burst) -> Int { box.transmit(&burst) }
 
+    @inlinable
+    @discardableResult
+    public mutating func transmitOrDrop(_ burst: inout Burst) -> Int { box.transmitOrDrop(&burst) }
+
     public mutating func reclaim() -> Int { box.reclaim() }
     public mutating func prepareToSleep(for wish: LinkWish) -> LinkSleep { box.prepareToSleep(for: wish) }
     public mutating func wokeUp() { box.wokeUp() }
@@ -41,6 +45,7 @@ class LinkBox {
     }
     @usableFromInline func receive(into burst: inout Burst) -> Int { 0 }
     @usableFromInline func transmit(_ burst: inout Burst) -> Int { 0 }
+    @usableFromInline func transmitOrDrop(_ burst: inout Burst) -> Int { 0 }
     func reclaim() -> Int { 0 }
     func prepareToSleep(for wish: LinkWish) -> LinkSleep { .ready }
     func wokeUp() {}
@@ -61,6 +66,7 @@ private final class BoxedLink<Wrapped: Link & ~Copyable>: LinkBox {
     }
     override func receive(into burst: inout Burst) -> Int { link.receive(into: &burst) }
     override func transmit(_ burst: inout Burst) -> Int { link.transmit(&burst) }
+    override func transmitOrDrop(_ burst: inout Burst) -> Int { link.transmitOrDrop(&burst) }
     override func reclaim() -> Int { link.reclaim() }
     override func prepareToSleep(for wish: LinkWish) -> LinkSleep { link.prepareToSleep(for: wish) }
     override func wokeUp() { link.wokeUp() }

@@ -59,6 +59,11 @@ public protocol Link: ~Copyable {
     /// - Precondition: as for ``receive(into:)``.
     mutating func transmit(_ burst: inout Burst) -> Int
 
+    /// Transmits what there is room for, and drops and counts the rest (``LinkDrop/ringFull``). The burst is empty then.
+    /// Returns how many frames were taken.
+    @discardableResult
+    mutating func transmitOrDrop(_ burst: inout Burst) -> Int
+
     /// Gives frames back to their pool whose transmission has been completed. Returns how many.
     ///
     /// Receiving and transmitting do this by themselves when they run short. It is for a core that is about to be idle, and
@@ -84,8 +89,6 @@ extension Link where Self: ~Copyable {
     public mutating func wokeUp() {}
     public mutating func refresh() -> Bool { false }
 
-    /// Transmits what there is room for, and drops and counts the rest (``LinkDrop/ringFull``). The burst is empty then.
-    /// Returns how many frames were taken.
     @inlinable
     @discardableResult
     public mutating func transmitOrDrop(_ burst: inout Burst) -> Int {

@@ -26,6 +26,12 @@ public struct NullLink: Link, ~Copyable {
         properties = LinkProperties(mtu: max(1500, frameLength - 18))
     }
 
+    /// What a link that was closed is to those who still hold it.
+    init(closed name: String) {
+        self.init(name: name, frames: 0)
+        state = .gone
+    }
+
     public mutating func receive(into burst: inout Burst) -> Int {
         let count = burst.appendFrames(remaining, length: frameLength)
         if remaining != .max { remaining &-= count }
@@ -35,6 +41,11 @@ public struct NullLink: Link, ~Copyable {
 
     public mutating func transmit(_ burst: inout Burst) -> Int {
         let count = burst.count
+        guard state == .up else {
+            counters.transmitted.drops[.linkDown] &+= UInt64(count)
+            burst.removeAll()
+            return count
+        }
         counters.transmitted.count(count, bytes: burst.byteCount)
         burst.removeAll()
         return count

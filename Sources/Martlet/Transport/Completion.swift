@@ -13,6 +13,8 @@ enum Operation: UInt8 {
     case writable
     /// The completion of a cancellation or close: nothing to do.
     case discard
+    /// A link is ready, for the waiter in the place of a slot.
+    case link
     /// Somebody signalled the core's eventfd.
     case wake
 }

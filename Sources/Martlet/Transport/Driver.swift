@@ -71,6 +71,18 @@ internal import MartletStack
         unsafe epoll?.pointee.pollWritable(token, descriptor: descriptor)
     }
 
+    /// Completes once when a link's descriptor is ready.
+    func watchLink(_ token: Token, _ sleep: LinkSleep) {
+        unsafe ring?.pointee.watchLink(token, sleep)
+        unsafe epoll?.pointee.watchLink(token, sleep)
+    }
+
+    /// Ends ``watchLink(_:_:)`` before it has completed.
+    func unwatchLink(_ token: Token, descriptor: Int32) {
+        unsafe ring?.pointee.cancel(token)
+        unsafe epoll?.pointee.unwatchLink(descriptor: descriptor)
+    }
+
     /// Ends an operation. Its last completion still comes.
     func cancel(_ target: Token) {
         unsafe ring?.pointee.cancel(target)

@@ -72,6 +72,7 @@ internal import MartletStack
     private func handle(_ completion: Completion) {
         let token = completion.token
         let slot = token.slot
+        if token.operation == .link { return linkIsReady(token) }
         guard slot >= 0, sockets.isCurrent(slot, token.generation) else {
             if completion.slab >= 0 { slabs.release(completion.slab) }
             if token.operation == .accept, completion.result >= 0 { _ = martlet_close(completion.result) }
@@ -84,8 +85,17 @@ internal import MartletStack
         case .accept: acceptCompleted(slot, completion)
         case .connect: connectCompleted(slot, completion.result)
         case .readable: becameReadable(slot, completion)
-        case .discard, .wake: break
+        case .discard, .wake, .link: break
         }
+    }
+
+    /// A link has something, or room: the task that waits for it goes on. Its waiter's ticket stands for the generation.
+    private func linkIsReady(_ token: Token) {
+        let waiter = unsafe state.pointee.waiters[token.slot]
+        guard unsafe waiter.pointee.queue == .link, unsafe waiter.pointee.ticket & 0xff_ffff == token.generation else {
+            return
+        }
+        wake(token.slot)
     }
 
     /// Turns what tasks left behind into operations, and gives buffers back.
@@ -145,7 +155,7 @@ internal import MartletStack
         case .flush: unlinkFlusher(waiter, slot)
         case .accept: listeners[slot]?.waiter = -1
         case .datagram: datagramSockets[slot]?.waiter = -1
-        case .none, .connect, .handler, .sleep: break
+        case .none, .connect, .handler, .sleep, .link: break
         }
     }
 

@@ -91,9 +91,102 @@ extension Burst {
     @inlinable
     public func releaseSlot(_ slot: UInt32) { pool.release(slot) }
 
-    /// Moves `count` slots of the arena into this pool's account, or out of it if negative: they are out, and come from, or
-    /// are on their way to, another pool over the same arena.
+    /// Takes a slot that came from another pool over the same arena, and is nobody's, into this one.
+    @unsafe
+    public func adoptSlot(_ slot: UInt32) {
+        precondition(slot < slotCount, "a slot beyond the arena")
+        unsafe pool.header.pointee.count += 1
+        unsafe pool.header.pointee.free[pool.freeCount] = slot
+        unsafe pool.header.pointee.freeCount += 1
+    }
+
+    /// Puts a free slot of the pool into a ring's position that has none. Returns false if all are taken.
+    @unsafe
+    public func stock(_ position: UnsafeMutablePointer<FrameDescriptor>) -> Bool {
+        guard let descriptor = pool.take() else { return false }
+        unsafe position.pointee = descriptor
+        unsafe pool.header.pointee.count -= 1
+        return true
+    }
+
+    /// Shows `body` the frame in a ring's position. What `body` leaves there, which may be another frame of the pool, is the ring's.
+    @unsafe
+    public func withFrame<Result>(
+        at position: UnsafeMutablePointer<FrameDescriptor>, file: StaticString = #fileID, line: UInt = #line,
+        _ body: (inout Frame) -> Result
+    ) -> Result {
+        unsafe assert(pool.note(position.pointee.slot, file, line))
+        var frame = unsafe Frame(pool: pool, descriptor: position.pointee)
+        let result = body(&frame)
+        precondition(unsafe frame.pool.header == pool.header, "the frame is of another pool")
+        unsafe position.pointee = frame.relinquish()
+        unsafe assert(pool.lend(position.pointee.slot))
+        return result
+    }
+
+    /// Shows `body` the bytes of the frame in a ring's position.
+    @unsafe
+    public func withBytes<Result>(
+        at position: UnsafeMutablePointer<FrameDescriptor>, _ body: (RawSpan) -> Result
+    ) -> Result {
+        let start = unsafe pool.address(of: position.pointee)
+        let bytes = unsafe RawSpan(_unsafeStart: start, byteCount: Int(position.pointee.length))
+        return body(bytes)
+    }
+
+    // MARK: Swapping with a ring's positions
+
+    /// Puts the first `count` frames into `positions`, and takes the free slots that lay there into the pool instead. A
+    /// position that has none yet holds ``FrameDescriptor/noSlot``: the pool has one slot less then.
     @unsafe
     @inlinable
-    public func adoptSlots(_ count: Int) { unsafe pool.header.pointee.count &+= count }
+    public mutating func swapFirst(_ count: Int, into positions: UnsafeMutablePointer<FrameDescriptor>) {
+        precondition(count >= 0 && count <= self.count, "more frames than the burst has")
+        let header = unsafe pool.header
+        let source = unsafe descriptors + first
+        var free = unsafe header.pointee.freeCount
+        for index in 0..<count {
+            let slot = unsafe positions[index].slot
+            unsafe positions[index] = source[index]
+            unsafe assert(pool.lend(source[index].slot))
+            guard slot != FrameDescriptor.noSlot else {
+                unsafe header.pointee.count &-= 1
+                continue
+            }
+            unsafe header.pointee.free[free] = slot
+            free &+= 1
+        }
+        unsafe header.pointee.freeCount = free
+        dropFirst(count)
+    }
+
+    /// Appends the frames in `positions`, up to `count` of them, and leaves a free slot of the pool in the place of each. It is
+    /// fewer if there is no room for them, or the pool has fewer to give. Returns how many.
+    @unsafe
+    @inlinable
+    public mutating func appendSwapping(
+        _ count: Int, from positions: UnsafeMutablePointer<FrameDescriptor>, file: StaticString = #fileID,
+        line: UInt = #line
+    ) -> Int {
+        let header = unsafe pool.header
+        let count = unsafe min(count, room, header.pointee.freeCount)
+        makeRoom(count)
+        let target = unsafe descriptors + end
+        let left = unsafe header.pointee.freeCount &- count
+        let free = unsafe header.pointee.free + left
+        for index in 0..<count {
+            unsafe target[index] = positions[index]
+            unsafe positions[index].slot = free[index]
+        }
+        unsafe header.pointee.freeCount = left
+        unsafe assert(pool.note(target, count: count, file, line))
+        end &+= count
+        return count
+    }
+}
+
+extension FrameDescriptor {
+    /// The slot of a ring's position that no slot has come to yet.
+    @inlinable
+    public static var noSlot: UInt32 { .max }
 }

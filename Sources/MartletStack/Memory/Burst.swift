@@ -20,19 +20,19 @@ public struct Burst: ~Copyable {
     @usableFromInline var first = 0
     @usableFromInline var end = 0
 
-    @usableFromInline
+    @inlinable
     init(pool: FramePool.Storage, capacity: Int) {
         precondition(capacity > 0 && capacity <= 65_536, "a burst has room for 1 ... 65,536 frames")
         self.pool = pool
         self.capacity = capacity
-        unsafe descriptors = .allocate(capacity: capacity)
+        unsafe descriptors = pool.takeDescriptors(capacity)
         pool.join()
     }
 
     @inlinable
     deinit {
         unsafe pool.release(descriptors + first, count: end &- first)
-        unsafe descriptors.deallocate()
+        unsafe pool.giveDescriptors(descriptors, capacity)
         pool.leave()
     }
 
@@ -91,6 +91,10 @@ public struct Burst: ~Copyable {
     @inlinable
     public var freeFrames: Int { pool.freeCount }
 
+    /// Another burst of the same pool, which is empty.
+    @inlinable
+    public func makeBurst(capacity: Int = Burst.defaultCapacity) -> Burst { Burst(pool: pool, capacity: capacity) }
+
     /// An empty frame of the burst's pool; `nil` if all are taken.
     @inlinable
     public func takeFrame(file: StaticString = #fileID, line: UInt = #line) -> Frame? {
@@ -101,7 +105,7 @@ public struct Burst: ~Copyable {
 
     /// Shows `body` each frame where it lies. Whatever `body` makes of it stays in the burst.
     @inlinable
-    public mutating func forEach<Failure>(_ body: (inout Frame) throws(Failure) -> Void) throws(Failure) {
+    public mutating func changeEach<Failure>(_ body: (inout Frame) throws(Failure) -> Void) throws(Failure) {
         for index in first..<end {
             // The frame is the burst's and the closure's one after the other, and goes back even if the closure throws.
             var frame = unsafe Frame(pool: pool, descriptor: descriptors[index])
@@ -130,6 +134,22 @@ public struct Burst: ~Copyable {
         end = kept
         if first == end { (first, end) = (0, 0) }
         return removed
+    }
+
+    /// Shows `body` the burst as if it had its first `count` frames only. `body` takes frames out, and adds none.
+    ///
+    /// - Precondition: there are so many.
+    @inlinable
+    public mutating func withFirst<Result>(_ count: Int, _ body: (inout Burst) -> Result) -> Result {
+        precondition(count >= 0 && count <= self.count, "more frames than the burst has")
+        let (rest, last) = (first &+ count, end)
+        end = rest
+        let result = body(&self)
+        precondition(isEmpty || end == rest, "frames were added in front of others")
+        if isEmpty { first = rest }
+        end = last
+        if first == end { (first, end) = (0, 0) }
+        return result
     }
 
     // MARK: Many at once
@@ -168,27 +188,45 @@ public struct Burst: ~Copyable {
         return moved
     }
 
+    /// A copy of `frame`, which may be of any pool, in a frame of this burst's; `nil` if all are taken or it is too long.
+    public func copy(
+        of frame: borrowing Frame, file: StaticString = #fileID, line: UInt = #line
+    ) -> Frame? {
+        guard frame.length <= frameRoom, var copy = takeFrame(file: file, line: line) else { return nil }
+        copy.descriptor.length = frame.descriptor.length
+        copy.descriptor.segmentSize = frame.descriptor.segmentSize
+        copy.descriptor.mark = frame.descriptor.mark
+        copy.descriptor.interface = frame.descriptor.interface
+        copy.descriptor.offload = frame.descriptor.offload.subtracting(.timestamped)
+        // SAFETY: both have so many bytes, and are different slots.
+        unsafe pool.address(of: copy.descriptor).copyMemory(
+            from: frame.pool.address(of: frame.descriptor), byteCount: frame.length)
+        return copy
+    }
+
     /// Copies frames of any pool to frames of this burst's, as far as there is room and its pool has some, and gives those of
     /// `other` back. Returns how many.
     ///
-    /// It is for links that do not share an arena. Frames that are larger than this pool's stay behind, and end the copying.
+    /// It is for links that do not share an arena. A frame that is too long for this pool stays, and ends the copying.
     public mutating func copyFrames(from other: inout Burst) -> Int {
         var copied = 0
-        while !other.isEmpty, !isFull {
-            let source = unsafe other.descriptors[other.first]
-            guard Int(source.length) <= frameRoom, var frame = takeFrame() else { break }
-            frame.setLength(Int(source.length))
-            (frame.offload, frame.interface, frame.mark) = (source.offload, source.interface, source.mark)
-            frame.offload.remove(.timestamped)
-            frame.segmentSize = Int(source.segmentSize)
-            // SAFETY: both have so many bytes, and are different slots.
-            unsafe pool.address(of: frame.descriptor).copyMemory(
-                from: other.pool.address(of: source), byteCount: Int(source.length))
-            append(frame)
-            other.removeFirst(1)
+        while !isFull, let frame = other.popFirst() {
+            guard let copy = copy(of: frame) else {
+                other.putBack(frame)
+                break
+            }
+            append(copy)
             copied += 1
         }
         return copied
+    }
+
+    /// Puts the frame that was taken out last back to where it was.
+    mutating func putBack(_ frame: consuming Frame) {
+        // It was the last one, so that the burst began anew; otherwise its place is still there.
+        if first == 0 { (first, end) = (1, 1 + end) }
+        first &-= 1
+        unsafe descriptors[first] = frame.relinquish()
     }
 
     /// Gives the first `count` frames back to the pool.

@@ -30,13 +30,18 @@ extension FramePool {
             @usableFromInline var users = 1
             /// Debug builds: who has each slot.
             @usableFromInline var takers: UnsafeMutablePointer<Taker>?
+            /// Descriptors of bursts that are gone, linked, for those to come.
+            @usableFromInline var spare: UnsafeMutablePointer<SpareDescriptors>?
             let memory: ArenaMemory
-            let release: @convention(c) (UnsafeMutableRawPointer, Int) -> Void
+            /// Who has mapped the arena, and how to say that it is not needed any more; nil if the pool allocated it.
+            let owner: UnsafeMutableRawPointer?
+            let release: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?
         }
 
         init(
             arena: UnsafeMutableRawPointer, slots: Range<Int>, of slotCount: Int, capacity: Int, headroom: Int,
-            memory: ArenaMemory, release: @escaping @convention(c) (UnsafeMutableRawPointer, Int) -> Void
+            memory: ArenaMemory, owner: UnsafeMutableRawPointer?,
+            release: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?
         ) {
             precondition(slotCount > 0 && slotCount <= Int(Int32.max), "a pool has 1 ... 2³¹ frames")
             precondition(
@@ -51,7 +56,8 @@ extension FramePool {
             unsafe header.initialize(
                 to: Header(
                     arena: arena, free: free, freeCount: slots.count, count: slots.count, capacity: capacity,
-                    headroom: UInt16(headroom), slotCount: slotCount, memory: memory, release: release))
+                    headroom: UInt16(headroom), slotCount: slotCount, memory: memory, owner: owner,
+                    release: release))
             assert(rememberTakers())
         }
 
@@ -72,10 +78,37 @@ extension FramePool {
             if unsafe header.pointee.users == 0 { free() }
         }
 
+        /// Descriptors for a burst of `capacity` frames. Those of the usual capacity are kept when their burst is gone, so that one
+        /// that is made and dropped again and again allocates once.
+        @inlinable
+        func takeDescriptors(_ capacity: Int) -> UnsafeMutablePointer<FrameDescriptor> {
+            guard capacity == Burst.defaultCapacity, let spare = unsafe header.pointee.spare else {
+                return .allocate(capacity: capacity)
+            }
+            unsafe header.pointee.spare = spare.pointee.next
+            return unsafe UnsafeMutableRawPointer(spare).assumingMemoryBound(to: FrameDescriptor.self)
+        }
+
+        @inlinable
+        func giveDescriptors(_ descriptors: UnsafeMutablePointer<FrameDescriptor>, _ capacity: Int) {
+            guard capacity == Burst.defaultCapacity else { return unsafe descriptors.deallocate() }
+            // SAFETY: nobody else has these descriptors any more, and each is larger than a pointer.
+            let spare = unsafe UnsafeMutableRawPointer(descriptors).assumingMemoryBound(to: SpareDescriptors.self)
+            unsafe spare.pointee.next = header.pointee.spare
+            unsafe header.pointee.spare = spare
+        }
+
         @usableFromInline
         func free() {
-            let size = unsafe header.pointee.slotCount * header.pointee.capacity
-            unsafe header.pointee.release(header.pointee.arena, size)
+            while let spare = unsafe header.pointee.spare {
+                unsafe header.pointee.spare = spare.pointee.next
+                unsafe UnsafeMutableRawPointer(spare).deallocate()
+            }
+            if let release = unsafe header.pointee.release {
+                unsafe release(header.pointee.owner)
+            } else {
+                unsafe header.pointee.arena.deallocate()
+            }
             unsafe header.pointee.free.deallocate()
             unsafe header.pointee.takers?.deallocate()
             unsafe header.deinitialize(count: 1)
@@ -141,6 +174,13 @@ extension FramePool {
     }
 }
 
+/// What lies in the place of the first descriptor while nobody uses them.
+@safe
+@usableFromInline
+struct SpareDescriptors {
+    @usableFromInline var next: UnsafeMutablePointer<SpareDescriptors>?
+}
+
 /// Where in a program a frame was taken. The file is nil for a slot that is free.
 @usableFromInline
 struct Taker {
@@ -176,6 +216,13 @@ extension FramePool.Storage {
         guard let takers = unsafe header.pointee.takers else { return true }
         unsafe precondition(takers[Int(slot)].file != nil, "frame \(slot) released twice")
         unsafe takers[Int(slot)].file = nil
+        return true
+    }
+
+    /// The slot goes to another pool over the same arena.
+    @usableFromInline
+    func lend(_ slot: UInt32) -> Bool {
+        if let takers = unsafe header.pointee.takers { unsafe takers[Int(slot)].file = nil }
         return true
     }
 

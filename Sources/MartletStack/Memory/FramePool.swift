@@ -18,13 +18,13 @@ public struct FramePool: ~Copyable {
     public init(count: Int, capacity: Int = 2048, headroom: Int = FramePool.defaultHeadroom) {
         storage = unsafe Storage(
             arena: .allocate(byteCount: count * capacity, alignment: 64), slots: 0..<count, of: count,
-            capacity: capacity, headroom: headroom, memory: ArenaMemory(pages: .heap)
-        ) { arena, _ in unsafe arena.deallocate() }
+            capacity: capacity, headroom: headroom, memory: ArenaMemory(pages: .heap), owner: nil,
+            release: nil)
     }
 
     /// A pool in memory that somebody else has mapped: huge pages, or what the kernel shares.
     ///
-    /// `release` is called with `arena` and its size when the pool and its last burst are gone.
+    /// `release` is called with `owner` when the pool and its last burst are gone.
     ///
     /// - Parameters:
     ///   - slots: The slots that are the pool's at first; all of them if nil. Two threads that exchange frames have a pool each
@@ -34,11 +34,12 @@ public struct FramePool: ~Copyable {
     public init(
         arena: UnsafeMutableRawPointer, count: Int, capacity: Int, headroom: Int = FramePool.defaultHeadroom,
         slots: Range<Int>? = nil, memory: ArenaMemory = ArenaMemory(pages: .plain),
-        release: @escaping @convention(c) (UnsafeMutableRawPointer, Int) -> Void = { _, _ in }
+        owner: UnsafeMutableRawPointer? = nil,
+        release: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void = { _ in }
     ) {
         storage = unsafe Storage(
             arena: arena, slots: slots ?? 0..<count, of: count, capacity: capacity, headroom: headroom, memory: memory,
-            release: release)
+            owner: owner, release: release)
     }
 
     deinit { storage.poolIsGone() }
@@ -70,9 +71,11 @@ public struct FramePool: ~Copyable {
         return Frame(pool: storage, descriptor: descriptor)
     }
 
-    /// An empty burst whose frames are of this pool, with room for `capacity` of them. It allocates.
+    /// An empty burst whose frames are of this pool, with room for `capacity` of them. It allocates,
+    /// unless the capacity is the usual one and a burst of that capacity has been dropped before.
     ///
     /// - Precondition: the capacity is 1 ... 65,536.
+    @inlinable
     public func makeBurst(capacity: Int = Burst.defaultCapacity) -> Burst { Burst(pool: storage, capacity: capacity) }
 
     /// Who took the frames that are out, by line of source, the most first; empty if none are. Only debug builds know it: in

@@ -53,3 +53,17 @@ extension MutableRawSpan {
         unsafe storeBytes(of: number.bigEndian, toUncheckedByteOffset: offset, as: Number.self)
     }
 }
+
+extension MutableRawSpan {
+    /// Turns one bit over. Bit 0 is the lowest of the first byte.
+    ///
+    /// - Precondition: it is within the span.
+    @inlinable
+    @_lifetime(self: copy self)
+    public mutating func invertBit(_ bit: Int) {
+        precondition(bit >= 0 && bit >> 3 < byteCount, "a bit beyond the span")
+        // SAFETY: the bounds are checked; any bits make a UInt8.
+        let byte = unsafe unsafeLoadUnaligned(fromUncheckedByteOffset: bit >> 3, as: UInt8.self)
+        unsafe storeBytes(of: byte ^ 1 << UInt8(bit & 7), toUncheckedByteOffset: bit >> 3, as: UInt8.self)
+    }
+}

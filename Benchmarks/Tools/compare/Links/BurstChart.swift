@@ -1,0 +1,83 @@
+// What a frame costs by the size of the burst: two lines over logarithmic axes, as SVG.
+
+import Foundation
+
+struct BurstChart {
+    private let rows: [LinkReport.Row]
+    private let (width, height) = (760.0, 400.0)
+    private let (left, right, top, bottom) = (64.0, 24.0, 48.0, 48.0)
+
+    init(_ rows: [LinkReport.Row]) { self.rows = rows.sorted { $0.burst < $1.burst } }
+
+    private var costs: [Double] { rows.flatMap { [1e9 / $0.own] + ($0.peer.map { [1e9 / $0] } ?? []) } }
+
+    /// Whole decades around all costs.
+    private var decades: (Int, Int) {
+        let lowest = Int(log10(costs.min() ?? 1).rounded(.down))
+        return (lowest, max(lowest + 1, Int(log10(costs.max() ?? 10).rounded(.up))))
+    }
+
+    private func x(_ burst: Int) -> Double {
+        let most = log2(Double(max(2, rows.last?.burst ?? 2)))
+        return left + (width - left - right) * log2(Double(burst)) / most
+    }
+
+    private func y(_ nanoseconds: Double) -> Double {
+        let (low, high) = decades
+        return top + (height - top - bottom) * (Double(high) - log10(nanoseconds)) / Double(high - low)
+    }
+
+    private func line(_ kind: String, _ name: String, _ points: [(Int, Double)]) -> [String] {
+        guard let last = points.last else { return [] }
+        let path = points.map { "\(x($0.0).fixed(1)),\(y($0.1).fixed(1))" }.joined(separator: " ")
+        return [#"<polyline class="\#(kind)" points="\#(path)"/>"#]
+            + points.map { #"<circle class="\#(kind)" cx="\#(x($0.0).fixed(1))" cy="\#(y($0.1).fixed(1))" r="3"/>"# }
+            + [
+                #"<text x="\#((x(last.0) - 4).fixed(1))" y="\#((y(last.1) - 10).fixed(1))" text-anchor="end">\#(name)</text>"#
+            ]
+    }
+
+    var svg: String {
+        let (low, high) = decades
+        var lines = [
+            #"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \#(width.fixed(0)) \#(height.fixed(0))" "#
+                + #"width="\#(width.fixed(0))" height="\#(height.fixed(0))" role="img">"#,
+            "<title>Nanoseconds a frame, null to null, by the size of a burst; less is better</title>",
+            """
+            <style>
+            text { font: 13px system-ui, sans-serif; fill: #24292f; }
+            .title { font-weight: 600; font-size: 14px; }
+            .grid { stroke: #d0d7de; }
+            polyline { fill: none; stroke-width: 2; }
+            polyline.own { stroke: #0a7ea4; } circle.own { fill: #0a7ea4; }
+            polyline.peer { stroke: #8c959f; } circle.peer { fill: #8c959f; }
+            @media (prefers-color-scheme: dark) {
+              text { fill: #d1d7e0; }
+              .grid { stroke: #3d444d; }
+              polyline.own { stroke: #3fb4d8; } circle.own { fill: #3fb4d8; }
+            }
+            </style>
+            """,
+            #"<text class="title" x="8" y="24">Nanoseconds a frame, null to null: received, transmitted, freed</text>"#,
+        ]
+        for decade in low...high {
+            let value = pow(10, Double(decade))
+            let level = y(value).fixed(1)
+            lines += [
+                #"<line class="grid" x1="\#(left)" y1="\#(level)" x2="\#(width - right)" y2="\#(level)"/>"#,
+                #"<text x="\#(left - 8)" y="\#((y(value) + 4).fixed(1))" text-anchor="end">\#(value.fixed(max(0, -decade)))</text>"#,
+            ]
+        }
+        for row in rows {
+            lines.append(
+                #"<text x="\#(x(row.burst).fixed(1))" y="\#(height - bottom + 20)" text-anchor="middle">\#(row.burst)</text>"#
+            )
+        }
+        lines.append(
+            #"<text x="\#((left + width - right) / 2)" y="\#(height - 8)" text-anchor="middle">frames of a burst</text>"#
+        )
+        lines += line("own", "Martlet", rows.map { ($0.burst, 1e9 / $0.own) })
+        lines += line("peer", "testpmd", rows.compactMap { row in row.peer.map { (row.burst, 1e9 / $0) } })
+        return (lines + ["</svg>"]).joined(separator: "\n") + "\n"
+    }
+}
