@@ -9,7 +9,8 @@ import Glibc
 struct Compare: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare", abstract: "Compares Martlet with its peers on this machine.",
-        subcommands: [CompareServers.self, CompareStacks.self, CompareLinks.self], defaultSubcommand: CompareServers.self)
+        subcommands: [CompareServers.self, CompareStacks.self, CompareLinks.self],
+        defaultSubcommand: CompareServers.self)
 }
 
 /// Progress goes to standard error, over one line where that is a terminal.

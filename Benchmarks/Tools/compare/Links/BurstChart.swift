@@ -4,8 +4,12 @@ import Foundation
 
 struct BurstChart {
     private let rows: [LinkReport.Row]
-    private let (width, height) = (760.0, 400.0)
-    private let (left, right, top, bottom) = (64.0, 24.0, 48.0, 48.0)
+    private let width = 760.0
+    private let height = 400.0
+    private let left = 64.0
+    private let right = 24.0
+    private let top = 48.0
+    private let bottom = 48.0
 
     init(_ rows: [LinkReport.Row]) { self.rows = rows.sorted { $0.burst < $1.burst } }
 
