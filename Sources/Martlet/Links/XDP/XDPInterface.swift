@@ -29,7 +29,11 @@ public final class XDPInterface: Sendable {
     ///
     /// - Throws: ``LinkError``, if there is no such interface, privileges lack, or it is open with other options.
     public static func open(_ name: String, options: XDPOptions) throws(LinkError) -> XDPInterface {
-        let seen = try look(at: name, link: "xdp:\(name)")
+        try open(name, options, for: "xdp:\(name)")
+    }
+
+    static func open(_ name: String, _ options: XDPOptions, for link: String) throws(LinkError) -> XDPInterface {
+        let seen = try look(at: name, link: link)
         let differs = "it is open in this process with other steering or attachment: an interface has one program"
         let key = Key(namespace: martlet_network_namespace(), index: seen.index)
         let result = openInterfaces.withLock { interfaces -> Result<XDPInterface, LinkError> in
@@ -37,7 +41,7 @@ public final class XDPInterface: Sendable {
             if let interface = interfaces[key]?.interface {
                 let isSame =
                     interface.options.steering == options.steering && interface.options.attachment == options.attachment
-                return isSame ? .success(interface) : .failure(.invalid(link: "xdp:\(name)", reason: differs))
+                return isSame ? .success(interface) : .failure(.invalid(link: link, reason: differs))
             }
             return Result { () throws(LinkError) in
                 let interface = try XDPInterface(name, seen, options)

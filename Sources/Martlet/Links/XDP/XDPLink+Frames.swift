@@ -128,14 +128,15 @@ extension XDPLink {
 
     /// Lets the kernel transmit what lies in the ring, if it waits for that.
     ///
-    /// Where it copies, it does so within the call and up to a number of frames, and says EAGAIN when there are more. The loop ends
-    /// because it goes on only after a call that has taken some.
+    /// Where it copies, it does so within the call. It says EAGAIN when there are more frames than it transmits at once, and EBUSY
+    /// also when the driver has dropped one: those behind it are not to wait for the next burst. The loop ends because it goes on
+    /// only after a call that has taken some.
     private mutating func wakeTransmit() {
         guard socket.transmit.needsWakeup else { return }
         var left = socket.transmit.size
         while true {
             switch -martlet_xdp_wake_transmit(socket.descriptor) {
-            case EAGAIN:
+            case EAGAIN, EBUSY:
                 let now = socket.transmit.occupied()
                 if now == 0 || now >= left { return }
                 left = now
@@ -144,7 +145,7 @@ extension XDPLink {
                 state = .down
                 look()
                 return
-            default: return  // sent; or no memory, or the driver's queue is full: the frames stay in the ring
+            default: return  // sent; or there is no memory, and the frames stay in the ring
             }
         }
     }

@@ -53,7 +53,7 @@ public struct XDPLink: Link, ~Copyable {
     {
         let name = "xdp:\(interface)/\(queue)"
         try options.check(for: name)
-        let shared = try XDPInterface.open(interface, options: options)
+        let shared = try XDPInterface.open(interface, options, for: name)
         let count = shared.queueCount ?? 64
         guard queue >= 0, queue < count else {
             let reason =

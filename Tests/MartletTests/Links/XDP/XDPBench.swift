@@ -104,10 +104,7 @@ func inside<R>(_ interface: Interface, _ body: @escaping () throws -> R) throws 
 
 /// A pool over pages of its own.
 func mappedPool(_ frames: Int) -> FramePool {
-    let size = frames * 2048
-    let pages = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
-    return unsafe FramePool(arena: pages, count: frames, capacity: 2048) { pages, size in unsafe _ = munmap(pages, size)
-    }
+    do { return try FramePool.mapped(count: frames, pages: .plain, locked: false) } catch { fatalError("\(error)") }
 }
 
 extension Link where Self: ~Copyable {
@@ -119,6 +116,43 @@ extension Link where Self: ~Copyable {
             _ = unsafe poll(&wait, 1, 200)
         }
         wokeUp()
+    }
+}
+
+extension XDPBench {
+    /// Repeats `turn`, or sleeping on the link if there is none, until `condition` holds; gives up after many turns.
+    func until(_ what: String, _ condition: () -> Bool, _ turn: (() throws -> Void)? = nil) throws {
+        for _ in 0..<300 {
+            if condition() { return }
+            if let turn { try turn() } else { link.sleep() }
+        }
+        throw Failed("it was not to be seen that \(what)")
+    }
+
+    /// The bytes of the next frames, as many as are wanted at least. Frames of others, which a kernel sends by itself, are left out.
+    func receives(_ count: Int, where isWanted: @escaping ([UInt8]) -> Bool = { _ in true }) throws -> [[UInt8]] {
+        var into = pool.makeBurst()
+        var frames: [[UInt8]] = []
+        try until("\(count) frames came", { frames.count >= count }) {
+            if self.link.receive(into: &into) == 0 { self.link.sleep() }
+            while !into.isEmpty {
+                let bytes = try into.popBytes()
+                if isWanted(bytes) { frames.append(bytes) }
+            }
+        }
+        return frames
+    }
+
+    /// The numbers of the next frames that have one.
+    func receivesNumbers(_ count: Int) throws -> [Int] {
+        try receives(count) { Frames.number(of: $0) != nil }.map { Frames.number(of: $0)! }
+    }
+
+    /// Transmits a frame with a number.
+    func transmits(_ number: Int, length: Int = 64) throws {
+        var burst = pool.makeBurst()
+        try burst.append(Frames.numbered(number, length: length))
+        try #require(link.transmit(&burst) == 1)
     }
 }
 

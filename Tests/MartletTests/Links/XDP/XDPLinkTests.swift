@@ -53,10 +53,10 @@ import Testing
             }
             #expect(sender.link.transmit(&out) == count)
             var got = 0
-            while got < count {
+            try receiver.until("\(count) frames came", { got == count }) {
                 guard receiver.link.receive(into: &into) > 0 else {
                     receiver.link.sleep()
-                    continue
+                    return
                 }
                 while let frame = into.popFirst() {
                     let bytes = frame.array
@@ -177,7 +177,9 @@ import Testing
         try burst.append(Frames.numbered(1))
         _ = sender.link.transmit(&burst)
         var into = bench.pool.makeBurst()
-        while bench.link.receive(into: &into) == 0 { bench.link.sleep() }
+        try bench.until("a frame came", { !into.isEmpty }) {
+            if bench.link.receive(into: &into) == 0 { bench.link.sleep() }
+        }
         guard let frame = into.popFirst() else { throw Failed("no frame came") }
         let isVerified = frame.offload.contains(.checksumVerified)
         #expect(isVerified == trusted)
