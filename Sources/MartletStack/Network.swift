@@ -111,7 +111,9 @@ struct Network: ~Copyable {
     }
 
     /// What the way to `remote` is like; nil if there is none.
-    func path(to remote: IPAddress, from local: IPAddress, at now: Instant) -> Path? {
+    ///
+    /// Mutating, as the compiler would copy all of the network to call it otherwise.
+    mutating func path(to remote: IPAddress, from local: IPAddress, at now: Instant) -> Path? {
         if addresses.contains(remote) { return Path(mtu: 65_535, interface: 0) }
         guard let route = route(to: remote, from: local, at: now) else { return nil }
         let interface = interfaces[Int(route.interface)]

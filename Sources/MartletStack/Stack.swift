@@ -74,7 +74,10 @@ public struct Stack: ~Copyable {
     ///
     /// - Precondition: the stack has this interface.
     public mutating func ingress(_ burst: inout Burst, on interface: UInt8 = 0, at now: Instant) {
-        while let frame = burst.popFirst() { frameArrives(frame, on: interface, at: now) }
+        let link = network.interfaces[Int(interface)].prediction
+        while let frame = burst.popFirst() {
+            if !plainArrives(frame, link, at: now) { frameArrives(frame, on: interface, at: now) }
+        }
     }
 
     /// Lets all timers expire that are due at `now`.

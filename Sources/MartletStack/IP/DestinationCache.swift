@@ -17,7 +17,7 @@ struct Destination: BitwiseCopyable {
 }
 
 struct DestinationCache: ~Copyable {
-    private var entries: [Destination]
+    private var entries: PlainTable<Destination>
     private let mask: Int
     private let multiplier: UInt64
     private var epoch: UInt32 = 1
@@ -25,12 +25,13 @@ struct DestinationCache: ~Copyable {
     /// - Precondition: `capacity` is a power of two.
     init(capacity: Int, using random: inout some RandomNumberGenerator) {
         precondition(capacity > 0 && capacity & (capacity - 1) == 0, "a power of two")
-        entries = Array(repeating: Destination(), count: capacity)
+        entries = PlainTable(repeating: Destination(), count: capacity)
         mask = capacity - 1
         multiplier = random.next() | 1
     }
 
     /// What is remembered of a destination; nil if nothing, or if it may not be so any more.
+    @inline(__always)
     func find(_ address: IPAddress, at now: Instant) -> Destination? {
         let entry = entries[place(address)]
         return entry.epoch == epoch && entry.address == address && entry.validUntil > now ? entry : nil
@@ -45,6 +46,7 @@ struct DestinationCache: ~Copyable {
     /// Routes, gateways or addresses have changed.
     mutating func forgetAll() { epoch &+= 1 }
 
+    @inline(__always)
     private func place(_ address: IPAddress) -> Int {
         let folded =
             switch address {

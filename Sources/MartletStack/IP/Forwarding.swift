@@ -31,7 +31,7 @@ extension Network {
     ///
     /// - Precondition: the burst has room.
     private mutating func forward(_ packet: consuming Frame, _ burst: inout Burst, at now: Instant) {
-        let (source, destination) = Self.addresses(of: packet.bytes)
+        let destination = Self.destination(of: packet.bytes)
         counters.packetsOut &+= 1
         if let known = destinations.find(destination, at: now) {
             guard let neighbor = known.neighbor else { return finish(packet, to: nil, on: known.interface, &burst) }
@@ -39,6 +39,7 @@ extension Network {
                 return finish(packet, to: linkAddress, on: known.interface, &burst)
             }
         }
+        let source = Self.source(of: packet.bytes)
         if addresses.contains(destination) {
             guard !loopback.isFull else { return drop(.noRoom) }
             return loopback.append(packet)
@@ -98,11 +99,12 @@ extension Network {
     }
 
     /// Source and destination of a packet that we have written.
-    private static func addresses(of packet: RawSpan) -> (IPAddress, IPAddress) {
-        if packet.byte(at: 0) &>> 4 == 4 {
-            (.v4(packet.ipv4Address(at: 12)), .v4(packet.ipv4Address(at: 16)))
-        } else {
-            (.v6(packet.ipv6Address(at: 8)), .v6(packet.ipv6Address(at: 24)))
-        }
+    private static func source(of packet: RawSpan) -> IPAddress {
+        packet.byte(at: 0) &>> 4 == 4 ? .v4(packet.ipv4Address(at: 12)) : .v6(packet.ipv6Address(at: 8))
+    }
+
+    @inline(__always)
+    private static func destination(of packet: RawSpan) -> IPAddress {
+        packet.byte(at: 0) &>> 4 == 4 ? .v4(packet.ipv4Address(at: 16)) : .v6(packet.ipv6Address(at: 24))
     }
 }

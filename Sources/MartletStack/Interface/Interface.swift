@@ -13,6 +13,7 @@ struct Interface: BitwiseCopyable {
     let cutsSegments: Bool
     let detectsConflicts: Bool
     let acceptsSourceRoutes: Bool
+    let prediction: LinkPrediction
     /// The hop limit of packets that go, 64 unless a router advertises another (RFC 4861 §6.3.4).
     var hopLimit: UInt8 = 64
 
@@ -33,6 +34,7 @@ struct Interface: BitwiseCopyable {
         cutsSegments = configuration.cutsSegments
         detectsConflicts = configuration.detectsConflicts
         acceptsSourceRoutes = configuration.acceptsSourceRoutes
+        prediction = LinkPrediction(kind, vlan)
     }
 
     /// The link address; nil if there is none.

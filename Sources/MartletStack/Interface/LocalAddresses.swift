@@ -42,7 +42,11 @@ struct LocalAddress: BitwiseCopyable {
 /// The addresses of a stack, 64 at most; a search goes through them all, and mostly ends at the first.
 struct LocalAddresses: ~Copyable {
     static var capacity: Int { 64 }
-    private(set) var entries: [LocalAddress] = []
+    private(set) var entries: [LocalAddress] = [] {
+        didSet { latest = .any }
+    }
+    /// The address that a packet came for last, IPv4 mapped; `::`, which is never ours, if something has changed since.
+    private var latest = IPv6Address.any
 
     init() { entries.reserveCapacity(Self.capacity) }
 
@@ -60,6 +64,19 @@ struct LocalAddresses: ~Copyable {
     func contains(_ address: IPAddress) -> Bool {
         for entry in entries where entry.address == address { return entry.isUsable }
         return false
+    }
+
+    /// The same for an address of a packet, IPv4 mapped. Packets are mostly for the one that the last was for.
+    @inline(__always)
+    mutating func isOurs(_ address: IPv6Address) -> Bool {
+        if address == latest, address != .any { return true }
+        return found(address)
+    }
+
+    private mutating func found(_ address: IPv6Address) -> Bool {
+        guard contains(IPAddress.v6(address).unmapped) else { return false }
+        latest = address
+        return true
     }
 
     /// The interface that an address is of, usable or not.

@@ -35,15 +35,24 @@ extension Network {
         frames.append(frame)
     }
 
+    @inline(__always)
     private func prependEthernet(
         _ etherType: EtherType, to linkAddress: MACAddress, _ link: Interface, _ frame: inout Frame
     ) {
         guard let source = link.linkAddress else { preconditionFailure("an interface without link addresses") }
-        var header = EthernetHeader(destination: linkAddress, source: source, etherType: etherType)
-        if case .member(let vlan) = link.vlan { (header.isTagged, header.tagControl) = (true, vlan) }
-        frame.prepend(header.length)
+        if case .member(let vlan) = link.vlan {
+            var header = EthernetHeader(destination: linkAddress, source: source, etherType: etherType)
+            (header.isTagged, header.tagControl) = (true, vlan)
+            frame.prepend(header.length)
+            var bytes = frame.mutableBytes
+            return header.write(to: &bytes)
+        }
+        frame.prepend(EthernetHeader.minimumLength)
         var bytes = frame.mutableBytes
-        header.write(to: &bytes)
+        var space = bytes._mutatingExtracting(0..<EthernetHeader.minimumLength)
+        space.store(linkAddress.bits &<< 16 | source.bits &>> 32, at: 0)
+        space.store(UInt32(truncatingIfNeeded: source.bits), at: 8)
+        space.store(etherType.rawValue, at: 12)
     }
 
     /// Completes the checksum of a TCP segment or UDP datagram that was left to the link: its route has changed since.

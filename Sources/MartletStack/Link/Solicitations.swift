@@ -68,7 +68,7 @@ extension Network {
     }
 
     /// The address to send from to a destination; nil if there is no way to it, or no address.
-    func sourceAddress(for destination: IPAddress, at now: Instant) -> IPAddress? {
+    mutating func sourceAddress(for destination: IPAddress, at now: Instant) -> IPAddress? {
         if addresses.contains(destination) { return destination }
         switch destination {
         case .v4(let address):

@@ -82,11 +82,14 @@ struct RingMemory: ~Copyable {
     }
 
     /// A ring of at least `capacity` bytes, rounded up to a power of two; `nil` if no free run is so long.
-    @usableFromInline
+    @inline(__always)
     mutating func take(atLeast capacity: Int) -> ByteRing? {
+        capacity <= RingMemory.blockSize && spareCount > 0 ? takeSpare() : takeRun(atLeast: capacity)
+    }
+
+    private mutating func takeRun(atLeast capacity: Int) -> ByteRing? {
         let wanted = (max(capacity, 1) &- 1) / RingMemory.blockSize
         let order = Int.bitWidth &- wanted.leadingZeroBitCount
-        if order == 0, spareCount > 0 { return takeSpare() }
         guard order < 32 else { return nil }
         if orders >> UInt32(order) == 0 { joinSpare() }
         let fitting = orders & (UInt32.max << UInt32(order))
@@ -123,6 +126,7 @@ struct RingMemory: ~Copyable {
         }
     }
 
+    @inline(__always)
     private mutating func takeSpare() -> ByteRing {
         spareCount -= 1
         let block = unsafe spare[spareCount]

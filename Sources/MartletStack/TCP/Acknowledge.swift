@@ -51,18 +51,14 @@ extension TCB {
         if isProgress {
             statistics.bytesAcked &+= UInt64(ack - snd.una)
             release(upTo: ack, &tally, &stack)
-            duplicateAcks = 0
-            probes = 0
-            flags.remove([.unreachable, .softErrors])
-            // The count of timeouts in a row. How long to wait stays doubled until there is a sample (RFC 6298 §5.7).
-            backoff = 0
+            endSilence()
         } else if isDuplicate {
             duplicateAcks = min(duplicateAcks + 1, 254)
             // Without SACK, each means that one segment has left the network (RFC 6582 §3.2, RFC 5681 §3.2).
             if !flags.contains(.sack) { imitateSACK(&tally) }
         }
         updateWindow(segment, &stack)
-        measure(segment, tally, isProgress, stack.now)
+        measure(tally, isProgress: isProgress, stack.now)
         checkSpurious(segment, tally, isProgress: isProgress, isDuplicate: isDuplicate, &stack)
         checkTailProbe(segment, tally, isRepetition: isRepetition, &stack)
         checkEcho(segment, tally, &stack)
@@ -71,18 +67,32 @@ extension TCB {
         detectLoss(isProgress: isProgress, &stack)
         let newlyLost = lostBytes > lostBefore ? lostBytes - lostBefore : 0
         advancePhase(tally, newlyLost: newlyLost, isProgress: isProgress, pipeBefore: pipeBefore, &stack)
-        if isProgress || tally.delivered > 0 {
-            if isProgress, snd.una >= snd.end, sendRing.order != 255 {
-                stack.rings.release(sendRing)
-                sendRing = .none
-            }
-            if flags.contains(.wantsRoom), isProgress {
-                flags.remove(.wantsRoom)
-                tell(.writable, &stack)
-            }
-            armRetransmit(&stack)
-        }
+        if isProgress || tally.delivered > 0 { makeRoom(isProgress: isProgress, &stack) }
         return true
+    }
+
+    /// Something new is acknowledged: what was counted because nothing was has come to its end.
+    @inline(__always)
+    mutating func endSilence() {
+        duplicateAcks = 0
+        probes = 0
+        flags.remove([.unreachable, .softErrors])
+        // The count of timeouts in a row. How long to wait stays doubled until there is a sample (RFC 6298 §5.7).
+        backoff = 0
+    }
+
+    /// Something was delivered: what holds it is not needed any more, and the timer is for what is left.
+    @inline(__always)
+    mutating func makeRoom(isProgress: Bool, _ stack: inout Connections) {
+        if isProgress, snd.una >= snd.end, !sendRing.isNone {
+            stack.rings.release(sendRing)
+            sendRing = .none
+        }
+        if flags.contains(.wantsRoom), isProgress {
+            flags.remove(.wantsRoom)
+            tell(.writable, &stack)
+        }
+        armRetransmit(&stack)
     }
 
     /// RFC 5681 §2, the definition of a duplicate ACK, but that something is outstanding.
@@ -100,6 +110,7 @@ extension TCB {
     }
 
     /// A window counts if its segment is newer than the one before (RFC 9293 §3.10.7.4).
+    @inline(__always)
     private mutating func updateWindow(_ segment: Segment, _ stack: inout Connections) {
         guard snd.wl1 < segment.sequence || (snd.wl1 == segment.sequence && snd.wl2 <= segment.acknowledgment) else {
             return
@@ -125,7 +136,7 @@ extension TCB {
     // MARK: The scoreboard
 
     /// Takes out what `ack` acknowledges, and moves SND.UNA.
-    private mutating func release(upTo ack: SequenceNumber, _ tally: inout AckTally, _ stack: inout Connections) {
+    mutating func release(upTo ack: SequenceNumber, _ tally: inout AckTally, _ stack: inout Connections) {
         while recordHead != SentRecords.none, stack.records[recordHead].start < ack {
             let index = recordHead
             var record = stack.records[index]
@@ -200,6 +211,7 @@ extension TCB {
     }
 
     /// RFC 2883 §4: the first block reports a duplicate if it lies below the ACK, or within the second block.
+    @inline(__always)
     private func isDuplicateReport(_ segment: Segment) -> Bool {
         let first = segment.options.sackBlocks[0]
         let second = segment.options.sackBlocks[1]
@@ -246,6 +258,7 @@ extension TCB {
     // MARK: Measuring
 
     /// Whether the segment whose timestamp came back left no earlier than the one sent again.
+    @inline(__always)
     private func answers(_ echo: UInt32, _ resentAt: Instant?) -> Bool {
         guard let resentAt else { return true }
         return Int32(bitPattern: echo &- timestamp(at: resentAt)) >= 0
@@ -255,12 +268,10 @@ extension TCB {
     ///
     /// If something was sent again, all the rest may have been acknowledged long ago, by an ACK that is lost, and so may a
     /// timestamp that is older. Either would measure the timeout instead of the path, and the next one would be longer yet.
-    private mutating func measure(_ segment: Segment, _ tally: AckTally, _ isProgress: Bool, _ now: Instant) {
+    mutating func measure(_ tally: AckTally, isProgress: Bool, _ now: Instant) {
         var sample = tally.resentAt == nil ? tally.sampleRTT : 0
-        if sample == 0, isProgress, flags.contains(.timestamps), segment.options.hasTimestamps,
-            segment.options.timestampEcho != 0, answers(segment.options.timestampEcho, tally.resentAt)
-        {
-            sample = self.sample(echo: segment.options.timestampEcho, at: now)
+        if sample == 0, isProgress, let echo = tally.echo, echo != 0, answers(echo, tally.resentAt) {
+            sample = self.sample(echo: echo, at: now)
         }
         guard sample > 0 else { return }
         rtt.sample(sample)

@@ -14,7 +14,17 @@ struct ReadMeasure: BitwiseCopyable {
 
 extension Connections {
     /// Whether the memory of all rings runs short.
+    @inline(__always)
     var isPressed: Bool { rings.bytesTaken >= rings.byteCount / 4 * 3 }
+}
+
+extension Connections {
+    /// A ring for a connection whose ring, if it has one, has become too small. Who has outgrown one is likely to outgrow the next,
+    /// and each time all that waits is copied, so there is room to grow as long as there is memory.
+    mutating func ring(atLeast count: Int, inPlaceOf ring: ByteRing) -> ByteRing? {
+        if !ring.isNone, !isPressed, let roomy = rings.take(atLeast: max(count, 4 * ring.capacity)) { return roomy }
+        return rings.take(atLeast: count)
+    }
 }
 
 extension TCB {
@@ -24,6 +34,7 @@ extension TCB {
     // MARK: Receiving
 
     /// The most that may ever wait to be read.
+    @inline(__always)
     func mostToReceive(_ stack: borrowing Connections) -> UInt32 {
         min(
             stack.settings[settings].receiveLimit ?? stack.limits.receiveLimit,
@@ -31,6 +42,7 @@ extension TCB {
     }
 
     /// What the window is announced from: less than has been announced before does not take that back.
+    @inline(__always)
     func windowLimit(_ stack: borrowing Connections) -> Int {
         Int(stack.isPressed ? min(receiveLimit, Self.leastLimit) : receiveLimit)
     }
@@ -52,10 +64,12 @@ extension TCB {
         return UInt16(clamping: rounded >> Int(receiveShift))
     }
 
+    @inline(__always)
     mutating func startReadMeasure(_ stack: borrowing Connections) {
         readMeasure = ReadMeasure(start: rcv.read, startedAt: Self.measureTick(stack.now))
     }
 
+    @inline(__always)
     private static func measureTick(_ now: Instant) -> UInt32 { UInt32(truncatingIfNeeded: now.nanoseconds >> 10) }
 
     /// The user has read: once a round trip, lets more wait if that much was read in it.
@@ -77,6 +91,7 @@ extension TCB {
     // MARK: Sending
 
     /// Bytes that may wait to be acknowledged: two windows of the congestion control, one in flight and one to follow it.
+    @inline(__always)
     func sendLimit(_ stack: borrowing Connections) -> Int {
         let most = stack.settings[settings].sendLimit ?? stack.limits.sendLimit
         let window = congestion.cwnd > UInt32.max / 2 ? UInt32.max : 2 * congestion.cwnd

@@ -20,11 +20,13 @@ public enum ECNUse: UInt8, BitwiseCopyable, Sendable {
 
 extension Connections {
     /// BBR does not slow down for marks, and who does not must not ask for them (RFC 3168 §5).
+    @inline(__always)
     var ecn: ECNUse { limits.congestion == .bbr ? .never : limits.ecn }
 }
 
 extension TCB {
     /// The flags of our SYN or SYN-ACK (RFC 3168 §6.1.1).
+    @inline(__always)
     mutating func ecnFlagsOfSYN(_ stack: borrowing Connections) -> TCPFlags {
         guard state == .synSent else { return flags.contains(.ecn) ? .ece : [] }
         // A SYN that asks may be dropped by what has never heard of it: the next does not ask (§6.1.1.1). The answer to the
@@ -35,6 +37,7 @@ extension TCB {
     }
 
     /// The peer's SYN or SYN-ACK has come: do both take part?
+    @inline(__always)
     mutating func agreeOnECN(_ segment: Segment, _ stack: borrowing Connections) {
         let asks = segment.flags.isSuperset(of: [.ece, .cwr])
         let isAgreed: Bool
@@ -51,6 +54,7 @@ extension TCB {
     }
 
     /// A segment with data, in the window: its mark is echoed until the peer says that it has slowed down (§6.1.3).
+    @inline(__always)
     mutating func noteMark(_ segment: Segment, _ stack: inout Connections) {
         guard flags.contains(.ecn) else { return }
         if segment.flags.contains(.cwr) {
@@ -67,6 +71,7 @@ extension TCB {
     }
 
     /// An ACK has been read: if it echoes a mark, the window is reduced, once a window of data (§6.1.2).
+    @inline(__always)
     mutating func checkEcho(_ segment: Segment, _ tally: AckTally, _ stack: inout Connections) {
         guard flags.contains(.ecn) else { return }
         if flags.contains(.reductionTold), snd.una > reductionPoint { flags.remove(.reductionTold) }
@@ -79,6 +84,7 @@ extension TCB {
     }
 
     /// The window has been reduced, for whatever reason: the next new data says so.
+    @inline(__always)
     mutating func oweReduction() {
         guard flags.contains(.ecn) else { return }
         flags.insert(.reductionOwed)
@@ -87,6 +93,7 @@ extension TCB {
 
     /// The flags that a segment carries besides its own, and how its packet is to be marked. New data alone is marked as capable:
     /// not what goes again, no probe, no ACK (§6.1.4 to §6.1.6).
+    @inline(__always)
     mutating func ecn(of sequence: SequenceNumber, isNewData: Bool) -> (TCPFlags, ECN) {
         guard flags.contains(.ecn) else { return ([], .notCapable) }
         var extra: TCPFlags = flags.contains(.echoesMark) ? .ece : []

@@ -41,9 +41,11 @@ struct Connections: ~Copyable {
     /// Nanoseconds of a tick, about a millisecond. Counts of ticks wrap after 52 days, half of which still compare.
     static var tickLength: Int64 { 1 << 20 }
     static func tick(of instant: Instant) -> UInt32 { UInt32(truncatingIfNeeded: instant.nanoseconds >> 20) }
+    @inline(__always)
     var tick: UInt32 { Connections.tick(of: now) }
 
     /// From an earlier tick until now.
+    @inline(__always)
     func nanoseconds(since earlier: UInt32) -> Int64 { Int64(tick &- earlier) << 20 }
 
     mutating func arm(_ timer: TCPTimer, of slot: UInt32, in nanoseconds: Int64) {
@@ -61,6 +63,7 @@ struct Connections: ~Copyable {
 // MARK: - What a connection owes, and tells
 
 extension TCB {
+    @inline(__always)
     mutating func owe(_ what: Owed, _ stack: inout Connections) {
         owed.formUnion(what)
         if what.contains(.ack) { stack.acks.append(slot) }
@@ -68,9 +71,11 @@ extension TCB {
         if !what.isDisjoint(with: [.control, .reset, .probe]) { stack.control.append(slot) }
     }
 
+    @inline(__always)
     mutating func tell(_ what: ConnectionEvents, _ stack: inout Connections) {
+        // Who has news is in the queue until they are taken.
+        if events.isEmpty { stack.news.append(slot) }
         events.formUnion(what)
-        stack.news.append(slot)
     }
 
     /// Bytes of the sequence space in flight that the network still holds, as far as is known (RFC 6675's pipe).

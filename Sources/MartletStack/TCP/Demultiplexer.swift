@@ -1,26 +1,29 @@
 // From a segment's addresses and ports to its connection: open addressing with linear probing, half full at most.
 //
-// Entries are hash and slot, 8 bytes; a run of probes is on one cache line mostly. The hash is keyed with a secret, so that nobody
-// can choose connections that collide.
+// A place is 4 bytes: the slot, and above it as much of the hash as there is room for, so that a wrong connection is hardly ever
+// looked at; a run of probes is on one cache line mostly. The hash is keyed with a secret, so that nobody can choose
+// connections that collide.
 
 struct Demultiplexer: ~Copyable {
-    struct Entry: BitwiseCopyable {
-        var hash: UInt32
-        /// The connection, or `.max` for an empty place.
-        var slot: UInt32
-    }
-
-    private var entries: PlainTable<Entry>
+    /// `.max` for an empty place.
+    private var places: PlainTable<UInt32>
+    /// The bits of a place that are a slot. No slot has all of them.
+    private let slotBits: UInt32
     /// The connection that was found last, or `.max`: the next segment is often of the same.
-    private var latest = UInt32.max
+    private(set) var latest = UInt32.max
+    /// The ends that were hashed last, and their hash: a connection that opens is looked for first.
+    private var hashed: (tuple: FourTuple, hash: UInt32)
     private let mask: Int
     let hash: ConnectionHash
 
     init(capacity: Int, secret: SipHash.Key) {
         let size = Self.places(forConnections: capacity)
-        entries = PlainTable(repeating: Entry(hash: 0, slot: .max), count: size)
+        places = PlainTable(repeating: .max, count: size)
+        slotBits = UInt32.max &>> UInt32(UInt32(capacity).leadingZeroBitCount)
         mask = size - 1
         hash = ConnectionHash(secret: secret)
+        let nobody = FourTuple(local: .any, localPort: 0, remote: .any, remotePort: 0)
+        hashed = (nobody, UInt32(truncatingIfNeeded: hash.tableHash(nobody)))
     }
 
     /// How many places the table has: a power of two, and twice as many as there can be connections, or more.
@@ -29,54 +32,60 @@ struct Demultiplexer: ~Copyable {
     }
 
     /// The hash of a connection's ends, which the connection keeps.
-    @inline(__always)
-    func hash(of tuple: FourTuple) -> UInt32 { UInt32(truncatingIfNeeded: hash.tableHash(tuple)) }
+    mutating func hash(of tuple: FourTuple) -> UInt32 {
+        if hashed.tuple != tuple { hashed = (tuple, UInt32(truncatingIfNeeded: hash.tableHash(tuple))) }
+        return hashed.hash
+    }
 
     /// The connection of a segment that has come.
     @inline(__always)
     mutating func connection(of tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
         if latest != .max, table[latest].tuple == tuple { return latest }
-        guard let slot = find(tuple, in: table) else { return nil }
+        guard let slot = find(tuple, hash(of: tuple), in: table) else { return nil }
         latest = slot
         return slot
     }
 
     func find(_ tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
-        let hash = hash(of: tuple)
+        find(tuple, UInt32(truncatingIfNeeded: hash.tableHash(tuple)), in: table)
+    }
+
+    private func find(_ tuple: FourTuple, _ hash: UInt32, in table: borrowing ConnectionTable) -> UInt32? {
         var place = Int(hash) & mask
-        while entries[place].slot != .max {
-            if entries[place].hash == hash, table[entries[place].slot].tuple == tuple { return entries[place].slot }
+        while places[place] != .max {
+            let slot = places[place] & slotBits
+            if places[place] == hash & ~slotBits | slot, table[slot].tuple == tuple { return slot }
             place = (place + 1) & mask
         }
         return nil
     }
 
-    /// - Precondition: the connection with this hash is not in, and there are fewer than `capacity`.
+    /// - Precondition: the connection with this hash is not in, and there are fewer than `capacity`. It keeps the hash.
     mutating func insert(_ hash: UInt32, _ slot: UInt32) {
         var place = Int(hash) & mask
-        while entries[place].slot != .max { place = (place + 1) & mask }
-        entries[place] = Entry(hash: hash, slot: slot)
+        while places[place] != .max { place = (place + 1) & mask }
+        places[place] = hash & ~slotBits | slot
     }
 
-    /// Takes a connection out, and closes the gap (Knuth, TAOCP 3, §6.4, algorithm R).
-    mutating func remove(_ hash: UInt32, _ slot: UInt32) {
+    /// Takes a connection out, and closes the gap (Knuth, TAOCP 3, §6.4, algorithm R). Does nothing if it is not in.
+    mutating func remove(_ slot: UInt32, in table: borrowing ConnectionTable) {
         if latest == slot { latest = .max }
-        var place = Int(hash) & mask
-        while entries[place].slot != slot {
-            guard entries[place].slot != .max else { return }
+        var place = Int(table[slot].tableHash) & mask
+        while places[place] & slotBits != slot {
+            guard places[place] != .max else { return }
             place = (place + 1) & mask
         }
         var gap = place
         place = (place + 1) & mask
-        while entries[place].slot != .max {
-            let home = Int(entries[place].hash) & mask
+        while places[place] != .max {
+            let home = Int(table[places[place] & slotBits].tableHash) & mask
             // It may move into the gap unless its home lies behind the gap.
             if (place &- home) & mask >= (place &- gap) & mask {
-                entries[gap] = entries[place]
+                places[gap] = places[place]
                 gap = place
             }
             place = (place + 1) & mask
         }
-        entries[gap].slot = .max
+        places[gap] = .max
     }
 }

@@ -17,6 +17,23 @@ struct FourTuple: BitwiseCopyable, Hashable, Sendable {
         self.remotePort = remotePort
     }
 
+    /// The ends of a packet that has come, with IPv4 addresses mapped already.
+    @inline(__always)
+    init(local: IPv6Address, localPort: UInt16, remote: IPv6Address, remotePort: UInt16) {
+        self.local = local
+        self.remote = remote
+        self.localPort = localPort
+        self.remotePort = remotePort
+    }
+
+    /// Whether a packet that has come, with these ports as they stand in its TCP header, is between the same ends.
+    @inline(__always)
+    func isOf(_ packet: PlainPacket, _ ports: UInt32) -> Bool {
+        remote.low == packet.source.low && UInt32(remotePort) &<< 16 | UInt32(localPort) == ports
+            && local.low == packet.destination.low && remote.high == packet.source.high
+            && local.high == packet.destination.high
+    }
+
     /// This host's address. A mapped IPv6 address comes back as the IPv4 address that it maps.
     var localAddress: IPAddress {
         get { IPAddress.v6(local).unmapped }

@@ -47,6 +47,7 @@ extension TCB {
     private static var burst: Int64 { 1_000_000 }
 
     /// Bytes a second at which data may leave; 0 for at once.
+    @inline(__always)
     private func departureRate(_ stack: borrowing Connections) -> UInt64 {
         let rate = congestion.pacingRate
         if rate > 0 || !stack.limits.pacesAll { return rate }
@@ -54,12 +55,14 @@ extension TCB {
     }
 
     /// Bytes that may leave at once; nil for any number.
+    @inline(__always)
     func bytesAtOnce(_ stack: borrowing Connections) -> Int? {
         let rate = departureRate(stack)
         return rate == 0 ? nil : Int(rate / (1_000_000_000 / UInt64(Self.burst)))
     }
 
     /// Whether data may leave now. If not, a timer brings the connection back.
+    @inline(__always)
     mutating func mayDepart(_ stack: inout Connections) -> Bool {
         guard !pacing.mayDepart(at: stack.now) else { return true }
         guard !stack.isArmed(.pacing, of: slot) else { return false }
@@ -68,6 +71,7 @@ extension TCB {
         return false
     }
 
+    @inline(__always)
     mutating func depart(_ bytes: UInt32, _ stack: borrowing Connections) {
         _ = pacing.depart(bytes, at: stack.now, rate: departureRate(stack), saved: Self.burst)
     }

@@ -22,6 +22,7 @@ enum FullSizeReport: UInt8, BitwiseCopyable {
 
 extension TCB {
     /// Bytes that the options of each segment take.
+    @inline(__always)
     private var optionsLength: UInt16 { flags.contains(.timestamps) ? 12 : 0 }
 
     /// The path takes packets of `bytes` from now on. What is in flight in larger ones is lost, which says nothing of congestion, and goes
@@ -56,6 +57,7 @@ extension TCB {
     // MARK: What full-size segments meet
 
     /// Whether a full segment fills a packet of the path, rather than what the peer takes.
+    @inline(__always)
     private func fillsPath(_ stack: borrowing Connections) -> Bool {
         mss + optionsLength + routeLength(stack) < peerMSS || peerMSS >= stack.limits.mtu - headerLength
     }
@@ -70,6 +72,7 @@ extension TCB {
     }
 
     /// `largest` bytes that were sent together have arrived.
+    @inline(__always)
     mutating func reportArrival(_ largest: UInt32, _ stack: inout Connections) {
         guard flags.contains(.pathDoubted), largest >= UInt32(mss), fillsPath(stack) else { return }
         flags.remove([.pathDoubted, .fullSizeLost])

@@ -18,9 +18,11 @@ extension TCB {
     static var suspectAfter: UInt8 { 3 }
 
     /// Nothing is acknowledged any more, from `start` on.
+    @inline(__always)
     mutating func stall(since start: Instant) { stalledAt = Connections.tick(of: start) }
 
     /// The user timeout in nanoseconds, if there is one. Once the user has let go, there always is.
+    @inline(__always)
     private func timeout(_ stack: borrowing Connections) -> Int64? {
         let user = userTimeout > 0 ? Int64(userTimeout) * 1_000_000_000 : nil
         return flags.contains(.released) ? min(user ?? .max, stack.limits.orphanTimeoutNanoseconds) : user
@@ -66,6 +68,7 @@ extension TCB {
     }
 
     /// A wait in nanoseconds, or what is left of the timeout if that is less.
+    @inline(__always)
     func limited(_ wait: Int64, _ stack: borrowing Connections) -> Int64 {
         guard let timeout = timeout(stack) else { return wait }
         let stalled = backoff > 0 || timerUse == .persist ? stack.nanoseconds(since: stalledAt) : 0
@@ -78,6 +81,7 @@ extension TCB {
 
 extension TCB {
     /// RFC 5482 §3.1: adapts to what the peer says, unless the user has said something.
+    @inline(__always)
     mutating func userTimeoutArrives(_ options: TCPOptions, _ stack: borrowing Connections) {
         let settings = stack.settings[settings]
         guard settings.exchangesUserTimeout, settings.userTimeoutSeconds == 0, options.userTimeoutSeconds > 0 else {
@@ -88,6 +92,7 @@ extension TCB {
     }
 
     /// The option's field for what is told to the peer (RFC 5482 §3): seconds, or minutes if they are too many.
+    @inline(__always)
     func userTimeoutToTell(_ stack: borrowing Connections) -> UInt16 {
         let set = stack.settings[settings].userTimeoutSeconds
         let seconds = set > 0 ? set : UserTimeout.advertised

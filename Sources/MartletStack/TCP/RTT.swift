@@ -67,10 +67,11 @@ struct RTT: BitwiseCopyable, Sendable {
     }
 
     /// The retransmission timeout in microseconds, backed off as often as it expired.
+    @inline(__always)
     var rto: UInt32 {
         var base = isMeasured ? srtt + max(quartersOfRTTVAR, leastMargin) : max(Self.initialRTO, leastMargin)
         if isAfterLostSYN { base = max(base, Self.lostSYNRTO) }
-        return UInt32(min(UInt64(base) << UInt64(backoffs), UInt64(Self.maximumRTO)))
+        return UInt32(truncatingIfNeeded: min(UInt64(base) &<< UInt64(backoffs), UInt64(Self.maximumRTO)))
     }
 
     /// §5.5: the timer expired, and the next timeout is twice as long.

@@ -144,14 +144,7 @@ extension TCB {
             prr = PRR(recoverFS: flight &+ tally.delivered)
         }
         if phase == .open || phase == .disorder { phase = sackedBytes > 0 ? .disorder : .open }
-        if tally.delivered > 0 {
-            congestion.acknowledged(
-                Acknowledgement(
-                    now: stack.now, bytes: tally.delivered, lost: newlyLost, pipe: pipeBefore,
-                    sampleRTT: tally.sampleRTT,
-                    smoothedRTT: rtt.srtt, isCwndLimited: flags.contains(.cwndLimited),
-                    rate: rate.sample(of: tally.newest, minRTT: minimumRTT.value)))
-        }
+        tellCongestionControl(tally, newlyLost: newlyLost, pipeBefore: pipeBefore, stack.now)
         if isPacedByPRR {
             allowance = prr.sendable(
                 pipe: pipe, delivered: tally.delivered, ssthresh: congestion.ssthresh, mss: UInt32(mss),
@@ -160,6 +153,18 @@ extension TCB {
         if lostBytes > 0 { owe(.data, &stack) }
     }
 
+    /// What an ACK has delivered is the congestion control's to judge.
+    @inline(__always)
+    mutating func tellCongestionControl(_ tally: AckTally, newlyLost: UInt32, pipeBefore: UInt32, _ now: Instant) {
+        guard tally.delivered > 0 else { return }
+        congestion.acknowledged(
+            Acknowledgement(
+                now: now, bytes: tally.delivered, lost: newlyLost, pipe: pipeBefore, sampleRTT: tally.sampleRTT,
+                smoothedRTT: rtt.srtt, isCwndLimited: flags.contains(.cwndLimited),
+                rate: rate.sample(of: tally.newest, minRTT: minimumRTT.value)))
+    }
+
+    @inline(__always)
     private var isPacedByPRR: Bool { (phase == .recovery || phase == .reduced) && congestion.usesPRR }
 
     /// Bytes that may go out now by the congestion control's leave.

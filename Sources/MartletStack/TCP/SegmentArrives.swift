@@ -1,4 +1,5 @@
-// SEGMENT ARRIVES, for a connection (RFC 9293 §3.10.7.3 and .4). The parent reads like the RFC, and calls its steps.
+// SEGMENT ARRIVES, for a connection (RFC 9293 §3.10.7.3 and .4). The parent reads like the RFC, and calls its steps. Most
+// segments never come here: see HeaderPrediction.
 //
 // Nothing is sent from here: what the connection owes is marked, and `Transmit` pays in the same round.
 
@@ -6,10 +7,6 @@ extension TCB {
     /// A segment for this connection. `packet` starts at its TCP header.
     mutating func segmentArrives(_ segment: Segment, _ packet: RawSpan, _ stack: inout Connections) {
         statistics.segmentsIn &+= 1
-        if isPredicted(segment) {
-            stack.counters.fastPath &+= 1
-            return predictedArrives(segment, packet, &stack)
-        }
         stack.counters.slowPath &+= 1
         if state == .synSent { return arrivesInSynSent(segment, &stack) }
 
@@ -76,36 +73,9 @@ extension TCB {
         }
     }
 
-    // MARK: Header prediction
-
-    /// Whether this is the next data in order or a plain ACK, with nothing unusual under way: most segments are.
-    @inline(__always)
-    private func isPredicted(_ segment: Segment) -> Bool {
-        let unusual: TCPFlags = [.syn, .fin, .rst, .urg, .ece, .cwr]
-        return state == .established && segment.flags.isDisjoint(with: unusual) && segment.flags.contains(.ack)
-            && segment.sequence == rcv.nxt && phase == .open && outOfOrder.isEmpty
-            && UInt32(segment.window) << UInt32(sendShift) == snd.wnd && segment.options.sackCount == 0
-            && segment.options.userTimeout == 0
-            && segment.acknowledgment.bits &- snd.una.bits <= snd.nxt.bits &- snd.una.bits
-            && (!flags.contains(.timestamps)
-                || (segment.options.hasTimestamps
-                    && Int32(bitPattern: segment.options.timestampValue &- recentTimestamp) >= 0))
-            && Int(segment.payloadLength) <= rcv.wnd && !segment.isCongestionExperienced
-            && (segment.payloadLength > 0 || segment.acknowledgment > snd.una)
-    }
-
-    private mutating func predictedArrives(_ segment: Segment, _ packet: RawSpan, _ stack: inout Connections) {
-        heard(stack)
-        noteTimestamp(segment, stack.now)
-        if segment.acknowledgment > snd.una {
-            _ = acknowledge(segment, &stack)
-            if snd.nxt < snd.end { owe(.data, &stack) }
-        }
-        if segment.payloadLength > 0 { textArrives(segment, packet, &stack) }
-    }
-
     /// The peer is there: what was asked to find that out is answered.
-    private mutating func heard(_ stack: borrowing Connections) {
+    @inline(__always)
+    mutating func heard(_ stack: borrowing Connections) {
         heardAt = stack.tick
         if probes > 0, recordHead == SentRecords.none { probes = 0 }
     }
@@ -295,8 +265,7 @@ extension TCB {
             stack.counters.noBuffer &+= 1
             return owe(.ack, &stack)
         }
-        let size = segment.segmentSize > 0 ? segment.segmentSize : UInt16(clamping: segment.payloadLength)
-        peerSegment = max(min(size, 9000), peerSegment)
+        notePeerSegment(segment.segmentSize > 0 ? Int(segment.segmentSize) : Int(segment.payloadLength))
         let end = start + bytes.byteCount
         if start == rcv.nxt {
             stack.rings.write(bytes, to: receiveRing, at: start.bits)
@@ -320,6 +289,9 @@ extension TCB {
         }
     }
 
+    /// A segment has come with so many bytes, or was merged from such.
+    mutating func notePeerSegment(_ count: Int) { peerSegment = max(UInt16(clamping: min(count, 9000)), peerSegment) }
+
     /// What has come before is reported by the next ACK (RFC 2883 §4).
     private mutating func noteDuplicate(_ segment: Segment) {
         guard segment.payloadLength > 0, segment.sequence < rcv.nxt else { return }
@@ -328,7 +300,8 @@ extension TCB {
     }
 
     /// A second full segment is acknowledged at once, and so is whatever fills or leaves a hole (RFC 5681 §4.2, MUST-58, MUST-59).
-    private mutating func acknowledgeLater(_ count: Int, isUrgent: Bool, _ stack: inout Connections) {
+    @inline(__always)
+    mutating func acknowledgeLater(_ count: Int, isUrgent: Bool, _ stack: inout Connections) {
         // Of a frame that a link has merged, each segment counts.
         let size = Int(peerSegment)
         if count >= size { unacknowledgedSegments &+= count < 2 * size ? 1 : 2 }
@@ -341,14 +314,20 @@ extension TCB {
     }
 
     /// Sees to it that the receive ring holds bytes up to `end`.
-    private mutating func hasRoom(upTo end: SequenceNumber, _ stack: inout Connections) -> Bool {
+    @inline(__always)
+    mutating func hasRoom(upTo end: SequenceNumber, _ stack: inout Connections) -> Bool {
         let needed = end - rcv.read
         if needed <= receiveRing.capacity { return true }
-        guard let larger = stack.rings.take(atLeast: needed) else { return false }
-        if !receiveRing.isNone {
-            stack.rings.copy(from: receiveRing, to: larger, at: rcv.read.bits, count: receiveRing.capacity)
-            stack.rings.release(receiveRing)
-        }
+        guard receiveRing.isNone else { return takesLargerRing(atLeast: needed, &stack) }
+        guard let first = stack.rings.take(atLeast: needed) else { return false }
+        receiveRing = first
+        return true
+    }
+
+    private mutating func takesLargerRing(atLeast needed: Int, _ stack: inout Connections) -> Bool {
+        guard let larger = stack.ring(atLeast: needed, inPlaceOf: receiveRing) else { return false }
+        stack.rings.copy(from: receiveRing, to: larger, at: rcv.read.bits, count: receiveRing.capacity)
+        stack.rings.release(receiveRing)
         receiveRing = larger
         return true
     }

@@ -1,12 +1,13 @@
 // The headers of a segment that goes, put before a payload that is in its frame already.
 
 enum SegmentOut {
-    /// Prepends the TCP and IP headers, and fills in both checksums. If the link is to complete that of TCP, its field holds the
-    /// sum of the pseudo-header.
+    /// Prepends the TCP and IP headers, and fills in both checksums, where `payloadSum` is the one's complement sum of the payload.
+    /// If the link is to complete that of TCP, its field holds the sum of the pseudo-header.
     ///
     /// - Precondition: the frame has 100 bytes of headroom.
     static func prepend(
-        _ header: TCPHeader, _ options: TCPOptions, _ tuple: FourTuple, ecn: ECN = .notCapable, _ frame: inout Frame
+        _ header: TCPHeader, _ options: TCPOptions, _ tuple: FourTuple, ecn: ECN = .notCapable,
+        payloadSum: UInt16 = 0, _ frame: inout Frame
     ) {
         let optionsLength = options.length
         var header = header
@@ -24,7 +25,8 @@ enum SegmentOut {
         if isPartial {
             bytes.store(~checksum.value, at: 16)
         } else {
-            checksum.add(bytes.bytes)
+            checksum.add(bytes.bytes.extracting(0..<Int(header.headerLength)))
+            checksum.add(payloadSum)
             bytes.store(checksum.value, at: 16)
         }
         if tuple.isIPv4 {
@@ -40,5 +42,63 @@ enum SegmentOut {
         // The sum of a mapped IPv4 address is that of the address and 0xFFFF, which is nothing (RFC 1071 §2).
         Checksum.pseudoHeader(
             source: tuple.local, destination: tuple.remote, protocol: IPProtocol.tcp.rawValue, length: length)
+    }
+}
+
+// MARK: - What nearly all segments are
+
+extension SegmentOut {
+    /// The same for a segment with timestamps and no other option, TSval in the upper half of `timestamps`: each word of the
+    /// headers is summed in the register that it is written from, and no packet is made that is not sent.
+    @inline(__always)
+    static func prependPlain(
+        _ header: TCPHeader, timestamps: UInt64, _ tuple: FourTuple, ecn: ECN, payloadSum: UInt16,
+        _ frame: inout Frame
+    ) {
+        let length = UInt64(frame.length &+ 32)
+        let ports = UInt64(header.sourcePort) &<< 48 | UInt64(header.destinationPort) &<< 32
+        let first = ports | UInt64(header.sequence.bits)
+        let control = 0x8000_0000 | UInt64(header.flags.rawValue & 0x1FF) &<< 16 | UInt64(header.window)
+        let second = UInt64(header.acknowledgment.bits) &<< 32 | control
+        let isPartial = frame.offload.contains(.checksumPartial)
+        // As in `pseudoHeader`, what makes a mapped address of one adds nothing.
+        var sum = CarrySum(length &+ UInt64(IPProtocol.tcp.rawValue))
+        sum.add(tuple.local.high)
+        sum.add(tuple.local.low)
+        sum.add(tuple.remote.high)
+        sum.add(tuple.remote.low)
+        if !isPartial {
+            sum.add(first)
+            sum.add(second)
+            sum.add(UInt64(TCPOptions.timestampsPrefix) &+ UInt64(header.urgentPointer) &+ UInt64(payloadSum))
+            sum.add(timestamps)
+        }
+        let checksum = isPartial ? sum.folded : ~sum.folded
+        let third = UInt32(checksum) &<< 16 | UInt32(header.urgentPointer)
+        if tuple.isIPv4 {
+            frame.prepend(52)
+            var bytes = frame.mutableBytes
+            var space = bytes._mutatingExtracting(0..<52)
+            IPOut.writeTCPHeader(from: tuple.localIPv4, to: tuple.remoteIPv4, segmentLength: length, ecn: ecn, &space)
+            write(first, second, third, timestamps, at: 20, &space)
+        } else {
+            frame.prepend(72)
+            var bytes = frame.mutableBytes
+            var space = bytes._mutatingExtracting(0..<72)
+            IPOut.writeTCPHeader(from: tuple.local, to: tuple.remote, segmentLength: length, ecn: ecn, &space)
+            write(first, second, third, timestamps, at: 40, &space)
+        }
+    }
+
+    @inline(__always)
+    private static func write(
+        _ first: UInt64, _ second: UInt64, _ third: UInt32, _ timestamps: UInt64, at start: Int,
+        _ space: inout MutableRawSpan
+    ) {
+        space.store(first, at: start)
+        space.store(second, at: start &+ 8)
+        space.store(third, at: start &+ 16)
+        space.store(TCPOptions.timestampsPrefix, at: start &+ 20)
+        space.store(timestamps, at: start &+ 24)
     }
 }

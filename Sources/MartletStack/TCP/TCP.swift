@@ -56,6 +56,69 @@ struct TCP: ~Copyable {
 
     // MARK: In
 
+    /// A segment for one of our addresses, in a packet with nothing unusual about it. Returns false, and has done nothing, if it
+    /// is of no connection, or of one that may make room for another.
+    @inline(__always)
+    mutating func plainArrives(
+        _ packet: PlainPacket, _ segment: RawSpan, isVerified: Bool, segmentSize: Int, at now: Instant
+    ) -> Bool {
+        let ports = segment.uint32(at: 0)
+        var slot = demultiplexer.latest
+        if slot == .max || !table[slot].tuple.isOf(packet, ports) {
+            slot = connection(of: packet, ports)
+            guard slot != .max else { return false }
+        }
+        connections.now = now
+        switch table[slot].predictedArrives(
+            segment, packet.pseudoSum, isVerified: isVerified, segmentSize: segmentSize, &connections)
+        {
+        case .taken: connections.counters.segmentsIn &+= 1
+        case .damaged:
+            connections.counters.segmentsIn &+= 1
+            connections.counters.badChecksum &+= 1
+        case .unpredicted:
+            return unpredictedArrives(
+                segment, packet.pseudoSum, isVerified: isVerified, segmentSize: segmentSize, of: slot)
+        }
+        return true
+    }
+
+    /// The connection of a packet, if it is not that of the last; `.max` if there is none.
+    private mutating func connection(of packet: PlainPacket, _ ports: UInt32) -> UInt32 {
+        let tuple = FourTuple(
+            local: packet.destination, localPort: UInt16(truncatingIfNeeded: ports), remote: packet.source,
+            remotePort: UInt16(truncatingIfNeeded: ports &>> 16))
+        return demultiplexer.connection(of: tuple, in: table) ?? .max
+    }
+
+    private mutating func unpredictedArrives(
+        _ packet: RawSpan, _ pseudoSum: CarrySum, isVerified: Bool, segmentSize: Int, of slot: UInt32
+    ) -> Bool {
+        let state = table[slot].state
+        guard state != .closed, state != .timeWait, let header = TCPHeader(parsing: packet),
+            var segment = Segment(header, packet)
+        else { return false }
+        connections.counters.segmentsIn &+= 1
+        segment.segmentSize = UInt16(clamping: segmentSize)
+        if !isVerified {
+            var sum = pseudoSum
+            sum.add(UInt64(packet.onesComplementSum()))
+            guard sum.folded == 0xFFFF else {
+                connections.counters.badChecksum &+= 1
+                return true
+            }
+        }
+        deliver(segment, packet, to: slot)
+        return true
+    }
+
+    /// Hands a segment to its connection.
+    private mutating func deliver(_ segment: Segment, _ packet: RawSpan, to slot: UInt32) {
+        let before = table[slot].state
+        table[slot].segmentArrives(segment, packet, &connections)
+        if before == .synReceived, table[slot].state != .synReceived { leftSynReceived(slot) }
+    }
+
     /// A packet for one of our addresses, from its TCP header on; what its IP header said of congestion, and whether the link has verified its
     /// checksum, or merged it from segments of `segmentSize`.
     mutating func segmentArrives(
@@ -87,7 +150,7 @@ struct TCP: ~Copyable {
         let before = table[slot].state
         if before == .closed {
             // Its user has not let go of it yet, but to the peer it is nobody any more.
-            demultiplexer.remove(table[slot].tableHash, slot)
+            demultiplexer.remove(slot, in: table)
             return strangerArrives(segment, tuple)
         }
         if before == .timeWait, segment.flags.contains(.syn), segment.flags.isDisjoint(with: [.ack, .rst]),
@@ -97,8 +160,7 @@ struct TCP: ~Copyable {
             removeConnection(slot)
             return strangerArrives(segment, tuple)
         }
-        table[slot].segmentArrives(segment, packet, &connections)
-        if before == .synReceived, table[slot].state != .synReceived { leftSynReceived(slot) }
+        deliver(segment, packet, to: slot)
     }
 
     /// A segment for no connection: a SYN for a listener, or something to be reset (RFC 9293 §3.10.7.1 and .2).
@@ -245,7 +307,7 @@ struct TCP: ~Copyable {
         table[slot].receiveRing = .none
         if table[slot].state != .closed { table[slot].end(nil, &connections) }
         connections.settings.release(table[slot].settings)
-        demultiplexer.remove(table[slot].tableHash, slot)
+        demultiplexer.remove(slot, in: table)
         table.release(slot)
     }
 

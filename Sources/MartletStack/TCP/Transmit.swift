@@ -40,7 +40,7 @@ extension TCB {
             owed.insert(.data)
             return false
         }
-        while let count = nextNewCount(burst.frameRoom, stack) {
+        while let count = nextNewCount(burst.frameRoom, &stack) {
             guard mayDepart(&stack) else { return true }
             guard !burst.isFull else {
                 owed.insert(.data)
@@ -83,6 +83,7 @@ extension TCB {
     }
 
     /// RFC 5681 §4.1: after a pause longer than the timeout the window says nothing any more, and begins again.
+    @inline(__always)
     private mutating func restartAfterIdle(_ now: Instant) {
         guard recordHead == SentRecords.none, snd.nxt < snd.end,
             now.nanoseconds - rack.sentAt.nanoseconds > Int64(rtt.rto) * 1000
@@ -96,7 +97,7 @@ extension TCB {
     }
 
     /// Bytes of the next new segment; 0 is a FIN alone, and nil means that nothing may go.
-    private mutating func nextNewCount(_ frameRoom: Int, _ stack: borrowing Connections) -> Int? {
+    private mutating func nextNewCount(_ frameRoom: Int, _ stack: inout Connections) -> Int? {
         let waiting = snd.end - snd.nxt
         let wantsFIN = flags.contains(.finWanted) && !flags.contains(.finSent)
         guard waiting > 0 || (wantsFIN && waiting == 0) else {
@@ -117,7 +118,7 @@ extension TCB {
         }
         // A partial segment goes only if it is all there is, or the window is so small (silly windows, §3.8.6.2.1).
         guard count > 0 else { return nil }
-        if count == Int(mss) { return inOneFrame(min(waiting, usable, allowed), frameRoom, stack) }
+        if count == Int(mss) { return inOneFrame(min(waiting, usable, allowed), frameRoom, &stack) }
         let isAll = count == waiting
         if isAll, flags.contains(.corked), !wantsFIN {
             guard flags.contains(.pushOnce) else { return nil }
@@ -131,10 +132,17 @@ extension TCB {
     }
 
     /// Of the bytes that may go, so many full segments as the link cuts one frame into, and no more than leave at once.
-    private func inOneFrame(_ available: Int, _ frameRoom: Int, _ stack: borrowing Connections) -> Int {
-        let size = Int(mss)
+    @inline(__always)
+    private mutating func inOneFrame(_ available: Int, _ frameRoom: Int, _ stack: inout Connections) -> Int {
         // CWR is for one segment (RFC 3168 §6.1.2), and a link would put it on each.
-        guard stack.limits.checksumPartial, available >= 2 * size, !flags.contains(.reductionOwed) else { return size }
+        guard stack.limits.checksumPartial, available >= 2 * Int(mss), !flags.contains(.reductionOwed) else {
+            return Int(mss)
+        }
+        return inSegments(available, frameRoom, &stack)
+    }
+
+    private mutating func inSegments(_ available: Int, _ frameRoom: Int, _ stack: inout Connections) -> Int {
+        let size = Int(mss)
         var most = min(available / size, Int(min(stack.limits.segmentsPerFrame, 16)), min(frameRoom, 65_000) / size)
         if let atOnce = bytesAtOnce(stack) { most = min(most, atOnce / size) }
         return max(most, 1) * size
@@ -271,6 +279,7 @@ extension TCB {
     }
 
     /// Announces as much as fits, and never takes back what was announced (RFC 9293 §3.8.6.2.2).
+    @inline(__always)
     private mutating func announceWindow(_ stack: inout Connections) -> UInt16 {
         let limit = windowLimit(stack)
         let free = limit - (rcv.nxt - rcv.read)
@@ -321,22 +330,8 @@ extension TCB {
     ) -> Bool {
         guard !burst.isFull, var frame = burst.takeFrame() else { return false }
         frame.setLength(count)
-        if count > 0 {
-            var payload = frame.mutableBytes
-            stack.rings.read(sendRing, at: sequence.bits, into: &payload)
-        }
-        var options = TCPOptions()
-        if flags.contains(.timestamps) {
-            options.hasTimestamps = true
-            options.timestampValue = timestamp(at: stack.now)
-            options.timestampEcho = recentTimestamp
-        }
-        // A full segment has no room for blocks: then an ACK of its own goes with them.
-        let isAcknowledged = sackOptions(&options, besides: count, &stack)
-        if flags.contains(.userTimeoutOwed), options.sackCount == 0, count + 4 <= Int(mss) {
-            flags.remove(.userTimeoutOwed)
-            options.userTimeout = userTimeoutToTell(stack)
-        }
+        if stack.limits.checksumPartial { frame.offload.insert(.checksumPartial) }
+        let payloadSum = count > 0 ? fill(&frame, from: sequence, stack) : 0
         let window = announceWindow(&stack)
         var (extra, ecn) = ecn(of: sequence, isNewData: isNew && count > 0)
         let urgentPointer = urgentPointer(at: sequence)
@@ -344,14 +339,58 @@ extension TCB {
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: sequence,
             acknowledgment: rcv.nxt, flags: segmentFlags.union(extra), window: window, urgentPointer: urgentPointer)
+        if count > Int(mss) { frame.segmentSize = Int(mss) }
+        note(frame, &stack)
+        if sendsTimestampsOnly {
+            let timestamps = UInt64(timestamp(at: stack.now)) &<< 32 | UInt64(recentTimestamp)
+            SegmentOut.prependPlain(
+                header, timestamps: timestamps, tuple, ecn: ecn, payloadSum: payloadSum, &frame)
+            owed.remove(.ack)
+        } else {
+            prepend(header, besides: count, ecn, payloadSum, &frame, &stack)
+        }
+        rewriteHeader(&frame, stack)
         lastAckSent = rcv.nxt
-        if isAcknowledged { owed.remove(.ack) }
         unacknowledgedSegments = 0
         stack.cancel(.delayedAck, of: slot)
-        if count > Int(mss) { frame.segmentSize = Int(mss) }
-        finishSegment(header, options, ecn, &frame, &stack)
         burst.append(frame)
         return true
+    }
+
+    /// Copies bytes of the stream into a frame of their length. Returns their sum, or 0 if the link is to sum them.
+    @inline(__always)
+    private func fill(_ frame: inout Frame, from sequence: SequenceNumber, _ stack: borrowing Connections) -> UInt16 {
+        var payload = frame.mutableBytes
+        if !stack.limits.checksumPartial { return stack.rings.readAndSum(sendRing, at: sequence.bits, into: &payload) }
+        stack.rings.read(sendRing, at: sequence.bits, into: &payload)
+        return 0
+    }
+
+    /// Whether a segment has no options but the timestamps, as nearly all have.
+    @inline(__always)
+    private var sendsTimestampsOnly: Bool {
+        flags.contains(.timestamps) && !flags.contains(.userTimeoutOwed) && outOfOrder.isEmpty
+            && duplicate.start >= duplicate.end
+    }
+
+    /// Puts the headers before `count` bytes of payload, with whatever options there are reasons for.
+    private mutating func prepend(
+        _ header: TCPHeader, besides count: Int, _ ecn: ECN, _ payloadSum: UInt16, _ frame: inout Frame,
+        _ stack: inout Connections
+    ) {
+        var options = TCPOptions()
+        if flags.contains(.timestamps) {
+            options.hasTimestamps = true
+            options.timestampValue = timestamp(at: stack.now)
+            options.timestampEcho = recentTimestamp
+        }
+        // A full segment has no room for blocks: then an ACK of its own goes with them.
+        if sackOptions(&options, besides: count, &stack) { owed.remove(.ack) }
+        if flags.contains(.userTimeoutOwed), options.sackCount == 0, count + 4 <= Int(mss) {
+            flags.remove(.userTimeoutOwed)
+            options.userTimeout = userTimeoutToTell(stack)
+        }
+        SegmentOut.prepend(header, options, tuple, ecn: ecn, payloadSum: payloadSum, &frame)
     }
 
     private mutating func writeSYN(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
@@ -374,7 +413,7 @@ extension TCB {
             acknowledgment: isAnswer ? rcv.nxt : SequenceNumber(0),
             flags: extra.union(isAnswer ? [.syn, .ack] : [.syn]),
             window: UInt16(clamping: min(Int(receiveLimit), 65_535)))
-        finishSegment(header, options, .notCapable, &frame, &stack)
+        finish(header, options, &frame, &stack)
         burst.append(frame)
         if snd.nxt == initialSend {
             snd.nxt = initialSend + 1
@@ -390,20 +429,32 @@ extension TCB {
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: snd.nxt,
             acknowledgment: rcv.nxt, flags: [.rst, .ack], window: 0)
-        finishSegment(header, TCPOptions(), .notCapable, &frame, &stack)
+        finish(header, TCPOptions(), &frame, &stack)
         burst.append(frame)
         stack.counters.resetsOut &+= 1
         return true
     }
 
-    /// Puts the headers before the payload, and sums it.
-    private mutating func finishSegment(
-        _ header: TCPHeader, _ options: TCPOptions, _ ecn: ECN, _ frame: inout Frame, _ stack: inout Connections
+    /// Makes an empty frame a segment.
+    private mutating func finish(
+        _ header: TCPHeader, _ options: TCPOptions, _ frame: inout Frame, _ stack: inout Connections
     ) {
-        let segments = frame.segmentSize == 0 ? 1 : frame.length / frame.segmentSize
         if stack.limits.checksumPartial { frame.offload.insert(.checksumPartial) }
-        SegmentOut.prepend(header, options, tuple, ecn: ecn, &frame)
+        SegmentOut.prepend(header, options, tuple, &frame)
+        rewriteHeader(&frame, stack)
+        note(frame, &stack)
+    }
+
+    /// Some connections want fields of the IP header to be otherwise, or options in it.
+    @inline(__always)
+    private func rewriteHeader(_ frame: inout Frame, _ stack: borrowing Connections) {
         if flags.contains(.ownHeader) { stack.settings[settings].rewrite(&frame) }
+    }
+
+    /// Counts what a frame holds, whose headers are still to come or whose payload is none.
+    @inline(__always)
+    private mutating func note(_ frame: borrowing Frame, _ stack: inout Connections) {
+        let segments = frame.segmentSize == 0 ? 1 : frame.length / frame.segmentSize
         statistics.segmentsOut &+= UInt32(truncatingIfNeeded: segments)
         stack.counters.segmentsOut &+= UInt64(segments)
     }

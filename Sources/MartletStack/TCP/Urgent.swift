@@ -27,6 +27,7 @@ extension TCB {
     var urgentCount: Int? { flags.contains(.urgentArrived) ? urgent.rcv - rcv.read : nil }
 
     /// The user has read: perhaps beyond the mark.
+    @inline(__always)
     mutating func passUrgentMark() {
         if flags.contains(.urgentArrived), rcv.read >= urgent.rcv { flags.remove(.urgentArrived) }
     }
@@ -46,6 +47,7 @@ extension TCB {
 
     /// The urgent pointer of a segment that starts at `sequence`; 0 if it has none. One that is too far ahead for 16 bits
     /// points as far as it can, and later segments further.
+    @inline(__always)
     mutating func urgentPointer(at sequence: SequenceNumber) -> UInt16 {
         guard flags.contains(.urgentSent) else { return 0 }
         if snd.una >= urgent.snd {

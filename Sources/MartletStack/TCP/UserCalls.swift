@@ -24,9 +24,10 @@ extension TCB {
     private var firstUnacknowledged: SequenceNumber { state.isSynchronized ? snd.una : initialSend + 1 }
 
     /// Sees to it that the send ring holds `count` bytes from SND.UNA on.
+    @inline(__always)
     private mutating func hasSendRoom(_ count: Int, _ stack: inout Connections) -> Bool {
         if count <= sendRing.capacity { return true }
-        guard let larger = stack.rings.take(atLeast: count) else {
+        guard let larger = stack.ring(atLeast: count, inPlaceOf: sendRing) else {
             stack.counters.noBuffer &+= 1
             return false
         }
@@ -53,10 +54,7 @@ extension TCB {
         rcv.read += count
         passUrgentMark()
         tuneWindow(&stack)
-        if rcv.read == end, outOfOrder.isEmpty {
-            stack.rings.release(receiveRing)
-            receiveRing = .none
-        }
+        giveUnusedRing(&stack)
         // A window that has doubled is worth an ACK of its own, and one that opens from nothing (RFC 9293 §3.8.6.2.2).
         let limit = windowLimit(stack)
         let free = limit - (rcv.nxt - rcv.read)
@@ -64,6 +62,15 @@ extension TCB {
             owe(.ack, &stack)
         }
         return count
+    }
+
+    /// Gives the receive ring back if no byte is in it.
+    @inline(__always)
+    mutating func giveUnusedRing(_ stack: inout Connections) {
+        let end = flags.contains(.finReceived) ? rcv.nxt - 1 : rcv.nxt
+        guard rcv.read == end, outOfOrder.isEmpty else { return }
+        stack.rings.release(receiveRing)
+        receiveRing = .none
     }
 
     /// CLOSE, of the sending side: a FIN goes behind what is queued.

@@ -1,0 +1,39 @@
+// What most frames of an interface begin with, so that one comparison tells them apart from those that want to be looked at.
+
+/// The link header of a frame with a packet for us alone, and without a tag.
+struct LinkPrediction: BitwiseCopyable {
+    private enum Form: UInt8, BitwiseCopyable {
+        case ethernet, ip
+        /// All frames have a tag: nothing is predicted.
+        case tagged
+    }
+
+    private let form: Form
+    private let address: UInt64
+
+    init(_ kind: InterfaceKind, _ vlan: VLANPolicy) {
+        switch kind {
+        case .ip: (form, address) = (.ip, 0)
+        case .ethernet(let address):
+            if case .member = vlan { form = .tagged } else { form = .ethernet }
+            self.address = address.bits
+        }
+    }
+
+    /// The packet of a frame; `nil` if the frame is not what is predicted.
+    @inline(__always)
+    func read(_ frame: RawSpan) -> PlainPacket? {
+        if form == .ethernet {
+            guard frame.byteCount >= 54 else { return nil }
+            let first: UInt64 = frame.number(at: 0)
+            // The last two bytes are the source's first: it is no group.
+            guard first &>> 16 == address, first & 0x100 == 0 else { return nil }
+            let etherType = frame.uint16(at: 12)
+            let packet = frame.from(EthernetHeader.minimumLength)
+            if etherType == EtherType.ipv4.rawValue { return PlainPacket(ipv4: packet, at: 14) }
+            return etherType == EtherType.ipv6.rawValue ? PlainPacket(ipv6: packet, at: 14) : nil
+        }
+        guard form == .ip, frame.byteCount > 0 else { return nil }
+        return frame.byte(at: 0) &>> 4 == 4 ? PlainPacket(ipv4: frame, at: 0) : PlainPacket(ipv6: frame, at: 0)
+    }
+}

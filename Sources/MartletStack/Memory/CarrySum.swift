@@ -1,0 +1,115 @@
+// One's complement sums of few bytes (RFC 1071): headers that are in registers already, and short payloads.
+//
+// The carry of each addition is added at once, which takes two instructions a word and nothing to begin or end with: fewer than
+// the vectors of OnesComplementSum, which are faster from a few hundred bytes on.
+
+/// A one's complement sum of 64-bit words.
+///
+/// Words may be in either byte order, if all are in the same: the sum is in it, too.
+struct CarrySum: BitwiseCopyable {
+    private var bits: UInt64
+
+    @inline(__always)
+    init(_ bits: UInt64 = 0) { self.bits = bits }
+
+    @inline(__always)
+    mutating func add(_ word: UInt64) {
+        let (sum, carry) = bits.addingReportingOverflow(word)
+        // After a carry the sum is below 2⁶⁴ − 1.
+        bits = sum &+ (carry ? 1 : 0)
+    }
+
+    /// The sum in 16 bits: 0xFFFF for what is intact, and 0 only if all words were.
+    @inline(__always)
+    var folded: UInt16 {
+        // Each half is added to the other with its carry, which comes out of the upper one.
+        let half = UInt32(truncatingIfNeeded: (bits &+ (bits &<< 32 | bits &>> 32)) &>> 32)
+        return UInt16(truncatingIfNeeded: (half &+ (half &<< 16 | half &>> 16)) &>> 16)
+    }
+}
+
+extension RingMemory {
+    /// Payloads of so many bytes are copied and summed at once.
+    private static var shortPayload: Int { 256 }
+
+    /// Copies `bytes` into `ring`, as ``write(_:to:at:)`` does, and returns their sum, as ``Swift/RawSpan/onesComplementSum()`` does.
+    ///
+    /// - Precondition: they are at most the ring's capacity.
+    @inline(__always)
+    mutating func writeAndSum(_ bytes: RawSpan, to ring: ByteRing, at position: UInt32) -> UInt16 {
+        let capacity = ring.capacity
+        let offset = Int(position) & (capacity &- 1)
+        guard bytes.byteCount <= Self.shortPayload, bytes.byteCount <= capacity &- offset else {
+            write(bytes, to: ring, at: position)
+            return bytes.onesComplementSum()
+        }
+        return unsafe bytes.withUnsafeBytes { source in
+            // SAFETY: offset + count <= capacity, so every store ends within the ring's blocks, which are the caller's alone, and
+            // every load within the span. Any bits make an integer.
+            guard let start = source.baseAddress else { return 0 }
+            return unsafe Self.copyAndSum(start, to: address(of: ring) + offset, count: source.count)
+        }
+    }
+
+    /// Copies bytes out of `ring`, as ``read(_:at:into:)`` does, and returns their sum.
+    ///
+    /// - Precondition: `destination` is at most the ring's capacity.
+    @inline(__always)
+    func readAndSum(_ ring: ByteRing, at position: UInt32, into destination: inout MutableRawSpan) -> UInt16 {
+        let capacity = ring.capacity
+        let offset = Int(position) & (capacity &- 1)
+        guard destination.byteCount <= Self.shortPayload, destination.byteCount <= capacity &- offset else {
+            read(ring, at: position, into: &destination)
+            return destination.bytes.onesComplementSum()
+        }
+        return unsafe destination.withUnsafeMutableBytes { target in
+            // SAFETY: as in `writeAndSum`, the other way round.
+            guard let start = target.baseAddress else { return 0 }
+            return unsafe Self.copyAndSum(address(of: ring) + offset, to: start, count: target.count)
+        }
+    }
+
+    /// - Precondition: both have `count` bytes, and do not overlap.
+    @unsafe
+    @inline(__always)
+    private static func copyAndSum(_ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, count: Int) -> UInt16
+    {
+        var sum = CarrySum()
+        var offset = 0
+        while offset &+ 32 <= count {
+            unsafe sum.add(copied(source + offset, to: target + offset, UInt64.self))
+            unsafe sum.add(copied(source + offset + 8, to: target + offset + 8, UInt64.self))
+            unsafe sum.add(copied(source + offset + 16, to: target + offset + 16, UInt64.self))
+            unsafe sum.add(copied(source + offset + 24, to: target + offset + 24, UInt64.self))
+            offset &+= 32
+        }
+        while offset &+ 8 <= count {
+            unsafe sum.add(copied(source + offset, to: target + offset, UInt64.self))
+            offset &+= 8
+        }
+        if count & 4 != 0 {
+            unsafe sum.add(copied(source + offset, to: target + offset, UInt32.self))
+            offset &+= 4
+        }
+        if count & 2 != 0 {
+            unsafe sum.add(copied(source + offset, to: target + offset, UInt16.self))
+            offset &+= 2
+        }
+        if count & 1 != 0 {
+            let last = unsafe UInt16(copied(source + offset, to: target + offset, UInt8.self))
+            sum.add(UInt64(UInt16(bigEndian: last &<< 8)))
+        }
+        return UInt16(bigEndian: sum.folded)
+    }
+
+    /// The number at `source`, which is copied as it lies.
+    @unsafe
+    @inline(__always)
+    private static func copied<Number: FixedWidthInteger & BitwiseCopyable>(
+        _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _: Number.Type
+    ) -> UInt64 {
+        let number = unsafe source.loadUnaligned(as: Number.self)
+        unsafe target.storeBytes(of: number, as: Number.self)
+        return UInt64(truncatingIfNeeded: number)
+    }
+}
