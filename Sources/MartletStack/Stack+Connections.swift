@@ -3,41 +3,49 @@
 // A name that is no longer anybody's is no error: such a call does nothing, and returns what an ended connection would.
 
 extension Stack {
-    /// Connections in any state, those included that are not accepted yet, or released and not gone yet.
+    /// Connections that take a place in the table: those included that are not accepted yet, or released and not gone yet; not
+    /// those whose handshake is not complete, or that are in TIME-WAIT and released.
     public var connectionCount: Int { tcp.connectionCount }
 
     // MARK: OPEN
 
-    /// Listens on a port of all addresses (OPEN, passive).
-    ///
-    /// An event names the listener when connections have come; ``accept(_:)`` takes them. Connections get `settings`. At most
-    /// `backlog` wait to be established or accepted; SYNs beyond are dropped and counted (``TCPCounters/listenOverflows``).
-    ///
-    /// - Precondition: the port is not 0.
+    /// Listens on a port of all addresses (OPEN, passive): ``listen(on:port:_:)`` with nothing else set.
     public mutating func listen(
         on port: UInt16, backlog: Int = 128, _ settings: TCPSettings = TCPSettings()
     ) throws(ListenError) -> ListenerID {
-        precondition(port != 0, "a listener has a port")
-        if tcp.isListening(on: port) { throw .inUse }
-        let listener = tcp.listen(port: port, backlog: backlog)
-        guard tcp.set(settings, ofListener: listener) else {
-            tcp.close(listener)
-            throw .noSettings
-        }
-        return ListenerID(number: listener)
+        var listening = ListenerSettings()
+        (listening.backlog, listening.connection) = (backlog, settings)
+        return try listen(on: nil, port: port, listening)
     }
 
-    /// Takes a connection that a listener has completed; nil if none waits.
-    public mutating func accept(_ listener: ListenerID) -> ConnectionID? { tcp.accept(listener.number) }
+    /// Listens (OPEN, passive) on a port of an address of ours, of all addresses of one version by `0.0.0.0` or `::`, or of all
+    /// addresses by nil. Port 0 is any that nobody listens on; ``endpoint(of:)`` tells which.
+    ///
+    /// An event names the listener when connections have come; ``accept(_:)`` takes them. Whoever names an address goes before
+    /// those who listen on more.
+    public mutating func listen(
+        on address: IPAddress?, port: UInt16, _ settings: ListenerSettings = ListenerSettings()
+    ) throws(ListenError) -> ListenerID {
+        try tcp.listen(on: address, port: port, settings)
+    }
+
+    /// What a listener listens on, with `::` for all addresses of both versions; nil if it is closed.
+    public func endpoint(of listener: ListenerID) -> Endpoint? {
+        tcp.address(of: listener).map { Endpoint($0.0 ?? .v6(.any), port: $0.1) }
+    }
+
+    /// Takes the connection of a listener that has waited longest; nil if none waits. What has happened to it is told from then on.
+    public mutating func accept(_ listener: ListenerID) -> ConnectionID? { tcp.accept(listener) }
 
     /// Gives settings to the connections that a listener accepts from now on. Returns false if there are as many different ones
     /// as there may be.
     public mutating func set(_ settings: TCPSettings, of listener: ListenerID) -> Bool {
-        tcp.set(settings, ofListener: listener.number)
+        tcp.set(settings, ofListener: listener)
     }
 
-    /// Listens no more. Connections that nobody has accepted are reset; those that were go on.
-    public mutating func close(_ listener: ListenerID) { tcp.close(listener.number) }
+    /// Listens no more. Handshakes are forgotten, so that what comes of them is reset; connections that nobody has accepted are
+    /// reset; those that were go on.
+    public mutating func close(_ listener: ListenerID) { tcp.close(listener) }
 
     /// Opens a connection (OPEN, active), from `local` or the address that fits the peer (RFC 6724).
     ///

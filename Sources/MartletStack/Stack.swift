@@ -93,7 +93,7 @@ public struct Stack: ~Copyable {
     /// Somebody who has news; nil if nobody has. Each is named once for all that happened to it since the last time.
     public mutating func nextEvent() -> StackEvent? {
         if let (connection, events) = tcp.nextEvent() { return .connection(connection, events) }
-        if let listener = tcp.nextListener() { return .listener(ListenerID(number: listener)) }
+        if let listener = tcp.nextListener() { return .listener(listener) }
         if let (socket, events) = udp.nextEvent() { return .socket(socket, events) }
         return network.news.popFirst().map { .interface($0) }
     }

@@ -53,7 +53,9 @@ public enum SegmentBytes {
     ///   four, and the packet is not longer than IP allows.
     public static func packet(_ segment: PacketScript.Segment, on flow: Flow) -> [UInt8] {
         var bytes = header(of: segment, on: flow)
-        bytes += data(from: segment.sequence, count: segment.length)
+        // The first number of a SYN is the SYN's own.
+        let start = segment.sequence &+ (segment.flags.contains(.syn) ? 1 : 0)
+        bytes += data(from: start, count: segment.length)
         let checksum = checksum(of: bytes, protocolNumber: 6, on: flow)
         bytes.replace(at: 16, with: checksum)
         return ipHeader(protocolNumber: 6, payloadLength: bytes.count, ecn: segment.ecn ?? .notECT, on: flow) + bytes

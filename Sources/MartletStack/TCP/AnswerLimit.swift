@@ -5,7 +5,7 @@
 // answers ahead of that, an answer to an old or stray ACK none.
 
 extension TCB {
-    private static var answerInterval: Int64 { 500_000_000 }
+    private static var answerInterval: Int64 { LatestAnswer.interval }
 
     /// Whether one answer more may go, if at most `burst` may go at once. It is counted if not.
     private mutating func mayAnswer(burst: Int64, _ stack: inout Connections) -> Bool {
@@ -32,5 +32,21 @@ extension TCB {
     mutating func answerStray(_ segment: Segment, _ stack: inout Connections) {
         let isLoopFree = segment.length > 0 && !segment.flags.contains(.syn)
         if isLoopFree || mayAnswer(burst: 1, &stack) { owe(.ack, &stack) }
+    }
+}
+
+/// When something strange was last answered, for what is no connection: one answer each half second.
+struct LatestAnswer: BitwiseCopyable {
+    static var interval: Int64 { 500_000_000 }
+
+    /// A tick; 0 if there was none.
+    private var tick: UInt32 = 0
+
+    mutating func mayAnswer(at now: UInt32) -> Bool {
+        guard tick == 0 || now &- tick >= UInt32(truncatingIfNeeded: Self.interval / Connections.tickLength) else {
+            return false
+        }
+        tick = max(now, 1)
+        return true
     }
 }

@@ -23,6 +23,7 @@ struct ConnectionTable: ~Copyable {
     }
 
     var capacity: Int { table.count }
+    var isFull: Bool { count == table.count }
 
     subscript(slot: UInt32) -> TCB {
         _read { yield table[Int(slot)] }

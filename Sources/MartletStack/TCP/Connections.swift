@@ -15,7 +15,8 @@ struct Connections: ~Copyable {
     var acks: SlotQueue
     var data: SlotQueue
     /// What is owed to segments that belong to no connection, or that a connection does not believe.
-    var resets = ResetQueue()
+    var answers = AnswerQueue()
+    var fastOpen: FastOpen
     /// Those with events.
     var news: SlotQueue
     /// Those whose full-size segments were lost, or have arrived.
@@ -23,7 +24,7 @@ struct Connections: ~Copyable {
     var counters = TCPCounters()
     let limits: TCPLimits
 
-    init(limits: TCPLimits, now: Instant) {
+    init(limits: TCPLimits, secret: SipHash.Key, now: Instant) {
         self.limits = limits
         self.now = now
         timers = ConnectionTimers(connections: limits.connections, now: now)
@@ -31,6 +32,7 @@ struct Connections: ~Copyable {
         records = SentRecords(capacity: limits.sentRecords)
         ranges = Ranges(capacity: limits.ranges)
         settings = SettingsTable(capacity: limits.settings)
+        fastOpen = FastOpen(capacity: limits.fastOpenPeers, secret: secret)
         control = SlotQueue(capacity: limits.connections)
         acks = SlotQueue(capacity: limits.connections)
         data = SlotQueue(capacity: limits.connections)
@@ -43,6 +45,12 @@ struct Connections: ~Copyable {
     static func tick(of instant: Instant) -> UInt32 { UInt32(truncatingIfNeeded: instant.nanoseconds >> 20) }
     @inline(__always)
     var tick: UInt32 { Connections.tick(of: now) }
+
+    /// The clock of timestamps: milliseconds, and what a connection adds to them (RFC 7323 §5.4).
+    @inline(__always)
+    static func timestamp(at now: Instant, offset: UInt32) -> UInt32 {
+        UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000) &+ offset
+    }
 
     /// From an earlier tick until now.
     @inline(__always)
@@ -88,9 +96,7 @@ extension TCB {
 
     /// The clock of the timestamps: milliseconds and the connection's offset (RFC 7323 §5.4).
     @inline(__always)
-    func timestamp(at now: Instant) -> UInt32 {
-        UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000) &+ timestampOffset
-    }
+    func timestamp(at now: Instant) -> UInt32 { Connections.timestamp(at: now, offset: timestampOffset) }
 
     /// RTT that a timestamp echo means, in microseconds; at least half a tick of its clock.
     @inline(__always)

@@ -47,10 +47,10 @@ struct Demultiplexer: ~Copyable {
     }
 
     func find(_ tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
-        find(tuple, UInt32(truncatingIfNeeded: hash.tableHash(tuple)), in: table)
+        find(tuple, hash: hash(of: tuple), in: table)
     }
 
-    private func find(_ tuple: FourTuple, _ hash: UInt32, in table: borrowing ConnectionTable) -> UInt32? {
+    func find(_ tuple: FourTuple, hash: UInt32, in table: borrowing ConnectionTable) -> UInt32? {
         var place = Int(hash) & mask
         while places[place] != .max {
             let slot = places[place] & slotBits

@@ -1,8 +1,9 @@
 // Why OPEN fails at once, in both its forms. What goes wrong later is a connection's ``TCPError``.
 
-/// Names a listener of a stack.
+/// Names a listener of a stack. A name outlives its listener, and then names nothing.
 public struct ListenerID: BitwiseCopyable, Hashable, Sendable {
-    let number: Int
+    let number: UInt16
+    let generation: UInt32
 }
 
 /// Why a connection was not opened (RFC 9293 §3.10.1).
@@ -21,8 +22,10 @@ public enum ConnectError: Error, BitwiseCopyable, Hashable, Sendable {
 
 /// Why nobody listens.
 public enum ListenError: Error, BitwiseCopyable, Hashable, Sendable {
-    /// Another listener has the port.
+    /// Another listener has the address and port.
     case inUse
+    /// There are as many listeners as there may be (``TCPLimits/listeners``).
+    case noListener
     /// There are as many different settings as there may be (``TCPLimits/settings``).
     case noSettings
 }

@@ -91,11 +91,16 @@ extension TCB {
         userTimeout = min(wanted, UserTimeout.most)
     }
 
-    /// The option's field for what is told to the peer (RFC 5482 §3): seconds, or minutes if they are too many.
     @inline(__always)
     func userTimeoutToTell(_ stack: borrowing Connections) -> UInt16 {
-        let set = stack.settings[settings].userTimeoutSeconds
-        let seconds = set > 0 ? set : UserTimeout.advertised
+        stack.settings[settings].userTimeoutOption
+    }
+}
+
+extension TCPSettings {
+    /// The option's field for what is told to the peer (RFC 5482 §3): seconds, or minutes if they are too many.
+    var userTimeoutOption: UInt16 {
+        let seconds = userTimeoutSeconds > 0 ? userTimeoutSeconds : UserTimeout.advertised
         return seconds < 0x8000 ? seconds : 0x8000 | (seconds / 60)
     }
 }

@@ -12,7 +12,7 @@ extension TCB {
 
         // First, check the sequence number. RFC 7323 §5.3: R1, PAWS, before it.
         guard passesTimestampCheck(segment, &stack) else { return }
-        guard isAcceptable(segment) else {
+        guard rcv.accepts(segment) else {
             stack.counters.outOfWindow &+= 1
             if segment.flags.contains(.rst) { return }
             // The peer's SYN again: our SYN,ACK says what the RFC's ACK says, and is lost if the SYN comes again.
@@ -47,12 +47,13 @@ extension TCB {
             guard snd.una < segment.acknowledgment, segment.acknowledgment <= snd.nxt else {
                 // A reset for the segment, and the connection stays (RFC 9293 §3.10.7.4).
                 stack.counters.outOfWindow &+= 1
-                return stack.resets.append(to: segment, tuple)
+                return stack.answers.appendReset(to: segment, tuple)
             }
             let hasLostSYN = backoff > 0
             becomeEstablished(segment, &stack)
             guard acknowledge(segment, &stack) else { return }
             rtt.established(afterLostSYN: hasLostSYN)
+            takeBackSYNData(&stack)
         } else {
             guard acknowledge(segment, &stack) else { return }
         }
@@ -81,24 +82,6 @@ extension TCB {
     }
 
     // MARK: Steps
-
-    /// RFC 9293 §3.10.7.4, first: the four cases of a receive window.
-    @inline(__always)
-    private func isAcceptable(_ segment: Segment) -> Bool {
-        let window = rcv.wnd
-        let length = segment.length
-        if length == 0 {
-            if window == 0 { return segment.sequence == rcv.nxt }
-            return segment.sequence >= rcv.nxt && segment.sequence < rcv.edge
-        }
-        // With a window of zero the ACK, RST and URG of the next segment are still valid; its data is cut off (MUST-66).
-        if window == 0 {
-            return segment.sequence == rcv.nxt
-                && (segment.payloadLength == 0 || !segment.flags.isDisjoint(with: [.ack, .rst]))
-        }
-        let last = segment.sequence + (length - 1)
-        return (segment.sequence >= rcv.nxt && segment.sequence < rcv.edge) || (last >= rcv.nxt && last < rcv.edge)
-    }
 
     /// PAWS (RFC 7323 §5.3). A timestamp that is 24 days old says nothing any more (§5.5).
     private mutating func passesTimestampCheck(_ segment: Segment, _ stack: inout Connections) -> Bool {
@@ -131,7 +114,7 @@ extension TCB {
         if isAcknowledged, segment.acknowledgment <= initialSend || segment.acknowledgment > snd.nxt {
             if segment.flags.contains(.rst) { return }
             stack.counters.outOfWindow &+= 1
-            return stack.resets.append(to: segment, tuple)
+            return stack.answers.appendReset(to: segment, tuple)
         }
         if segment.flags.contains(.rst) {
             if isAcknowledged { end(.refused, &stack) }
@@ -144,6 +127,7 @@ extension TCB {
             becomeEstablished(segment, &stack)
             _ = acknowledge(segment, &stack)
             rtt.established(afterLostSYN: hasLostSYN)
+            fastOpenIsAnswered(segment, afterLostSYN: hasLostSYN, &stack)
             owe(.ack, &stack)
             if snd.nxt < snd.end || flags.contains(.finWanted) { owe(.data, &stack) }
         } else {
@@ -200,23 +184,31 @@ extension TCB {
         quickAcks = 16
         rack.end = initialSend + 1
         // The handshake is the first round trip (RFC 6298 §2), unless its SYN went twice.
-        if backoff == 0, !flags.contains(.timestamps) {
+        if rack.sentAt == .distantFuture {
+            // Nobody knows when the SYN-ACK went: the peer had it in a cookie.
+            rack.sentAt = stack.now
+        } else if backoff == 0, !flags.contains(.timestamps) {
             let age = UInt32(clamping: (stack.now.nanoseconds - rack.sentAt.nanoseconds) / 1000)
             rtt.sample(age)
             minimumRTT.sample(age, at: stack.now)
         }
-        let initial = CongestionLimits.initialWindow(mss: UInt32(mss), lostSYNs: Int(backoff))
-        congestion = CongestionControl(stack.settings[settings].congestion ?? stack.limits.congestion)
-        congestion.established(
-            mss: UInt32(mss), initialWindow: initial, smoothedRTT: rtt.srtt, at: stack.now,
-            random: UInt64(initialSend.bits))
-        rate = DeliveryRate(now: stack.now)
+        if flags.contains(.active) || !flags.contains(.fastOpen) { startSending(&stack) }
         backoff = 0
         heardAt = stack.tick
         armKeepAlive(&stack)
         startReadMeasure(stack)
         tell(.established, &stack)
         if flags.contains(.finWanted), !flags.contains(.finSent) { state = .finWait1 }
+    }
+
+    /// The congestion control begins, and so does the measuring of the rate.
+    mutating func startSending(_ stack: inout Connections) {
+        let initial = CongestionLimits.initialWindow(mss: UInt32(mss), lostSYNs: Int(backoff))
+        congestion = CongestionControl(stack.settings[settings].congestion ?? stack.limits.congestion)
+        congestion.established(
+            mss: UInt32(mss), initialWindow: initial, smoothedRTT: rtt.srtt, at: stack.now,
+            random: UInt64(initialSend.bits))
+        rate = DeliveryRate(now: stack.now)
     }
 
     /// What an ACK of our FIN means in each state.

@@ -39,6 +39,24 @@ struct ReceiveSequence: BitwiseCopyable {
 
     /// RCV.WND.
     @usableFromInline var wnd: Int { edge - nxt }
+
+    /// RFC 9293 §3.10.7.4, first: the four cases of a receive window.
+    @inline(__always)
+    func accepts(_ segment: Segment) -> Bool {
+        let window = wnd
+        let length = segment.length
+        if length == 0 {
+            if window == 0 { return segment.sequence == nxt }
+            return segment.sequence >= nxt && segment.sequence < edge
+        }
+        // With a window of zero the ACK, RST and URG of the next segment are still valid; its data is cut off (MUST-66).
+        if window == 0 {
+            return segment.sequence == nxt
+                && (segment.payloadLength == 0 || !segment.flags.isDisjoint(with: [.ack, .rst]))
+        }
+        let last = segment.sequence + (length - 1)
+        return (segment.sequence >= nxt && segment.sequence < edge) || (last >= nxt && last < edge)
+    }
 }
 
 /// What a connection owes its peer. `Transmit` pays in the same round.
@@ -114,6 +132,10 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     static var unreachable: TCBFlags { TCBFlags(rawValue: 1 << 27) }
     /// The number of a ``TCPSoftError``, in three bits.
     static var softErrors: TCBFlags { TCBFlags(rawValue: 7 << 29) }
+    /// Our SYN had a Fast Open cookie or asked for one; or the peer's had one, and was believed.
+    static var fastOpen: TCBFlags { TCBFlags(rawValue: 1 << 28) }
+    /// The SYN-ACK brings the peer a new cookie.
+    static var givesCookie: TCBFlags { TCBFlags(rawValue: 1 << 3) }
 }
 
 /// How loss is being repaired (RFC 6582, 6675, 8985).
@@ -214,7 +236,8 @@ struct TCB: BitwiseCopyable {
     var generation: UInt32 = 0
     var initialSend = SequenceNumber(0)
     var initialReceive = SequenceNumber(0)
-    var listener: Int32 = -1
+    /// The one behind it among those that wait to be accepted.
+    var nextAccepted = Listeners.absent
     /// The number of its settings in the stack's table.
     var settings: UInt16 = 0
     /// Seconds; 0 for what the stack's limits say.
@@ -233,6 +256,14 @@ struct TCB: BitwiseCopyable {
     var recentTimestampAt = Instant.zero
 
     init() {}
+
+    /// ISS: nothing has been sent yet.
+    mutating func setInitialSend(_ number: SequenceNumber) {
+        initialSend = number
+        snd.una = number
+        snd.nxt = number
+        snd.end = number + 1
+    }
 }
 
 /// What has happened to a connection since its user last asked.

@@ -8,31 +8,25 @@ struct TCP: ~Copyable {
     var table: ConnectionTable
     var demultiplexer: Demultiplexer
     var connections: Connections
-    private var listeners: [Listener] = []
     /// The way back of the packet that is arriving, if it came by a source route that may be answered.
     var returnRoute: SourceRoute?
-    /// Whether a listener has news.
-    private var hasListenerNews = false
-    private var ports = EphemeralPorts()
-
-    struct Listener {
-        let port: UInt16
-        let backlog: Int
-        /// The number of the settings that its connections get.
-        var settings: UInt16 = 0
-        var isOpen = true
-        var accepted: [UInt32] = []
-        /// Connections have come that its user has not been told of.
-        var hasNews = false
-        /// Connections that are not established yet.
-        var halfOpen = 0
-    }
+    var listeners: Listeners
+    var synQueue: SYNQueue
+    var cookies: SYNCookies
+    var timeWaits: TupleTable<TimeWait>
+    var ports: EphemeralPorts
 
     /// No connections yet, and this secret of 128 random bits.
     init(limits: TCPLimits, secret: SipHash.Key, now: Instant) {
         table = ConnectionTable(capacity: limits.connections)
         demultiplexer = Demultiplexer(capacity: limits.connections, secret: secret)
-        connections = Connections(limits: limits, now: now)
+        var random = StackRandom(secret: secret)
+        connections = Connections(limits: limits, secret: SipHash.Key(using: &random), now: now)
+        listeners = Listeners(capacity: limits.listeners)
+        synQueue = SYNQueue(capacity: limits.synQueue)
+        cookies = SYNCookies(key: SipHash.Key(using: &random))
+        timeWaits = TupleTable(capacity: limits.timeWaits)
+        ports = EphemeralPorts(first: limits.firstPort, last: limits.lastPort)
     }
 
     var now: Instant { connections.now }
@@ -42,16 +36,21 @@ struct TCP: ~Copyable {
     var sentRecordsFree: Int { connections.records.freeCount }
     var rangesFree: Int { connections.ranges.freeCount }
     var settingsCount: Int { connections.settings.count }
+    /// Handshakes that wait for their last ACK.
+    var halfOpenCount: Int { synQueue.count }
+    var listenerCount: Int { listeners.count }
 
     /// The instant until which nothing happens by itself; nil if nothing ever does.
     var nextDeadline: Instant? {
         if hasOwed { return connections.now }
-        return connections.timers.nextDeadline
+        let other = min(synQueue.nextDeadline, timeWaits.nextDeadline)
+        guard let deadline = connections.timers.nextDeadline else { return other == .distantFuture ? nil : other }
+        return min(deadline, other)
     }
 
     private var hasOwed: Bool {
         !connections.control.isEmpty || !connections.acks.isEmpty || !connections.data.isEmpty
-            || !connections.resets.isEmpty
+            || !connections.answers.isEmpty || synQueue.isOwing
     }
 
     // MARK: In
@@ -116,7 +115,7 @@ struct TCP: ~Copyable {
     private mutating func deliver(_ segment: Segment, _ packet: RawSpan, to slot: UInt32) {
         let before = table[slot].state
         table[slot].segmentArrives(segment, packet, &connections)
-        if before == .synReceived, table[slot].state != .synReceived { leftSynReceived(slot) }
+        if table[slot].state != before { stateChanged(slot, from: before) }
     }
 
     /// A packet for one of our addresses, from its TCP header on; what its IP header said of congestion, and whether the link has verified its
@@ -146,99 +145,39 @@ struct TCP: ~Copyable {
                 return
             }
         }
-        guard let slot = demultiplexer.connection(of: tuple, in: table) else { return strangerArrives(segment, tuple) }
+        guard let slot = demultiplexer.connection(of: tuple, in: table) else {
+            return strangerArrives(segment, packet, tuple)
+        }
         let before = table[slot].state
         if before == .closed {
             // Its user has not let go of it yet, but to the peer it is nobody any more.
             demultiplexer.remove(slot, in: table)
-            return strangerArrives(segment, tuple)
+            return strangerArrives(segment, packet, tuple)
         }
-        if before == .timeWait, segment.flags.contains(.syn), segment.flags.isDisjoint(with: [.ack, .rst]),
-            segment.sequence > table[slot].rcv.nxt, openListener(on: tuple.localPort) != nil
-        {
-            // RFC 9293 §3.6.1, MAY-2 and RFC 6191: a new connection between the same ends may take over.
+        if before == .timeWait, let listener = beginsAnew(segment, tuple, after: TimeWait(table[slot])) {
+            let (hash, earlier) = (table[slot].tableHash, table[slot].snd.nxt)
             removeConnection(slot)
-            return strangerArrives(segment, tuple)
+            connections.counters.timeWaitsReused &+= 1
+            return synArrives(segment, packet, tuple, hash, listener, above: earlier)
         }
         deliver(segment, packet, to: slot)
     }
 
-    /// A segment for no connection: a SYN for a listener, or something to be reset (RFC 9293 §3.10.7.1 and .2).
-    private mutating func strangerArrives(_ segment: Segment, _ tuple: FourTuple) {
-        // MUST-63: nobody can be at such an address, to call or to be answered.
-        guard tuple.isRemoteOneHost else {
-            connections.counters.noConnection &+= 1
-            return
-        }
-        if segment.flags.contains(.rst) { return }
-        if !segment.flags.contains(.ack), let listener = openListener(on: tuple.localPort) {
-            // What has neither SYN nor ACK says nothing to a listener (§3.10.7.2, fourth).
-            if segment.flags.contains(.syn) { synArrives(segment, tuple, listener) }
-            return
-        }
-        connections.counters.noConnection &+= 1
-        connections.resets.append(to: segment, tuple)
-    }
-
-    private func openListener(on port: UInt16) -> Int? {
-        listeners.firstIndex { $0.port == port && $0.isOpen }
-    }
-
-    private mutating func synArrives(_ segment: Segment, _ tuple: FourTuple, _ listener: Int) {
-        let waiting = listeners[listener].accepted.count + listeners[listener].halfOpen
-        guard waiting < listeners[listener].backlog,
-            let settings = settingsOfCall(listeners[listener].settings)
-        else {
-            connections.counters.listenOverflows &+= 1
-            return
-        }
-        defer { connections.settings.release(settings) }
-        guard let slot = open(tuple, settings, isActive: false) else {
-            connections.counters.listenOverflows &+= 1
-            return
-        }
-        listeners[listener].halfOpen += 1
-        table[slot].listener = Int32(listener)
-        table[slot].state = .synReceived
-        table[slot].synArrives(segment, &connections)
-        table[slot].owe(.control, &connections)
-        connections.arm(.retransmit, of: slot, in: Int64(table[slot].rtt.rto) * 1000)
-    }
-
-    /// The settings for a SYN that came: its listener's, and the way back if it came by a route and the listener has none (MUST-52,
-    /// MUST-53). Nil if there is no room for them. They are to be released.
-    private mutating func settingsOfCall(_ number: UInt16) -> UInt16? {
-        guard let returnRoute, connections.settings[number].sourceRoute == nil else {
-            connections.settings.take(again: number)
-            return number
-        }
-        var settings = connections.settings[number]
-        settings.sourceRoute = returnRoute
-        return takeSettings(settings)
-    }
-
-    private mutating func leftSynReceived(_ slot: UInt32) {
-        let listener = Int(table[slot].listener)
-        guard listener >= 0 else { return }
-        listeners[listener].halfOpen -= 1
-        if table[slot].state == .closed {
-            removeConnection(slot)
-        } else if listeners[listener].isOpen {
-            listeners[listener].accepted.append(slot)
-            listeners[listener].hasNews = true
-            hasListenerNews = true
-        } else {
-            // Nobody will ever have a name for it.
-            table[slot].abort(&connections)
-            release(table.id(of: slot))
-        }
+    /// What a change of state means outside of the connection.
+    private mutating func stateChanged(_ slot: UInt32, from before: TCPState) {
+        if before == .synReceived, !table[slot].flags.contains(.active) { endFastOpen(slot) }
+        retire(slot)
     }
 
     // MARK: The path
 
     /// An ICMP error quotes a segment of ours that begins at `quoted`. Returns whether it is to be believed.
     mutating func icmpError(_ error: ICMPError, of tuple: FourTuple, quoted: SequenceNumber, at now: Instant) -> Bool {
-        guard let slot = demultiplexer.find(tuple, in: table) else { return false }
+        let hash = demultiplexer.hash(of: tuple)
+        guard let slot = demultiplexer.find(tuple, hash: hash, in: table) else {
+            // Of a handshake there is the SYN-ACK alone to be quoted.
+            return synQueue.find(tuple, hash: hash).map { synQueue[$0].initialSend == quoted } ?? false
+        }
         connections.now = now
         return table[slot].icmpError(error, quoted: quoted, &connections)
     }
@@ -267,8 +206,10 @@ struct TCP: ~Copyable {
         while let (slot, kind) = connections.timers.popExpired() {
             let before = table[slot].state
             table[slot].expired(kind, &connections)
-            if before == .synReceived, table[slot].state != .synReceived { leftSynReceived(slot) }
+            if table[slot].state != before { stateChanged(slot, from: before) }
         }
+        advanceHandshakes()
+        advanceTimeWaits()
     }
 
     // MARK: Events
@@ -276,12 +217,13 @@ struct TCP: ~Copyable {
     /// The next connection that has news, with all of its news; nil if none has.
     mutating func nextEvent() -> (ConnectionID, ConnectionEvents)? {
         while let slot = connections.news.popFirst() {
+            // The user does not know it yet: it keeps its news until it is accepted.
+            if table[slot].nextAccepted != Listeners.absent { continue }
             let events = table[slot].events
             table[slot].events = []
-            if events.contains(.ended), table[slot].flags.contains(.released), !table[slot].owed.contains(.reset),
-                table[slot].state == .closed
-            {
-                removeConnection(slot)
+            if events.contains(.ended), table[slot].flags.contains(.released), table[slot].state == .closed {
+                // It waits with its end until the reset that it owes has gone, and tells again then.
+                if !table[slot].owed.contains(.reset) { removeConnection(slot) }
                 continue
             }
             if events.isEmpty { continue }
@@ -290,22 +232,12 @@ struct TCP: ~Copyable {
         return nil
     }
 
-    /// The next listener that has connections its user was not told of; nil if there is none.
-    mutating func nextListener() -> Int? {
-        guard hasListenerNews else { return nil }
-        guard let listener = listeners.firstIndex(where: { $0.hasNews }) else {
-            hasListenerNews = false
-            return nil
-        }
-        listeners[listener].hasNews = false
-        return listener
-    }
-
-    private mutating func removeConnection(_ slot: UInt32) {
+    mutating func removeConnection(_ slot: UInt32) {
         connections.cancelAll(of: slot)
         if !table[slot].receiveRing.isNone { connections.rings.release(table[slot].receiveRing) }
         table[slot].receiveRing = .none
         if table[slot].state != .closed { table[slot].end(nil, &connections) }
+        table[slot].events = []
         connections.settings.release(table[slot].settings)
         demultiplexer.remove(slot, in: table)
         table.release(slot)
@@ -316,89 +248,46 @@ struct TCP: ~Copyable {
 
     // MARK: User calls
 
-    /// Listens on a port of all addresses. Returns the listener's number.
-    mutating func listen(port: UInt16, backlog: Int) -> Int {
-        listeners.append(Listener(port: port, backlog: backlog))
-        return listeners.count - 1
-    }
-
-    func isListening(on port: UInt16) -> Bool { openListener(on: port) != nil }
-
-    /// Listens no more. What nobody has accepted is reset.
-    mutating func close(_ listener: Int) {
-        listeners[listener].isOpen = false
-        listeners[listener].hasNews = false
-        for slot in listeners[listener].accepted {
-            table[slot].abort(&connections)
-            release(table.id(of: slot))
-        }
-        listeners[listener].accepted.removeAll()
-    }
-
-    /// Gives settings to the connections that a listener accepts from now on. Returns false if there is no room for them.
-    mutating func set(_ settings: TCPSettings, ofListener listener: Int) -> Bool {
-        guard let number = takeSettings(settings) else { return false }
-        connections.settings.release(listeners[listener].settings)
-        listeners[listener].settings = number
-        return true
-    }
-
-    private mutating func takeSettings(_ settings: TCPSettings) -> UInt16? {
+    mutating func takeSettings(_ settings: TCPSettings) -> UInt16? {
         let number = connections.settings.take(settings)
         if number == nil { connections.counters.noSettings &+= 1 }
         return number
-    }
-
-    /// A connection that a listener has completed; nil if there is none.
-    mutating func accept(_ listener: Int) -> ConnectionID? {
-        guard !listeners[listener].accepted.isEmpty else { return nil }
-        return table.id(of: listeners[listener].accepted.removeFirst())
     }
 
     /// OPEN, active.
     mutating func connect(
         from local: IPAddress, to remote: IPAddress, port: UInt16, _ settings: TCPSettings
     ) throws(ConnectError) -> ConnectionID {
-        var tuple = FourTuple(localAddress: local, localPort: 0, remoteAddress: remote, remotePort: port)
+        let ends = FourTuple(localAddress: local, localPort: 0, remoteAddress: remote, remotePort: port)
         // MUST-46: nobody can be at such an address.
-        guard tuple.isRemoteOneHost else { throw .invalidAddress }
-        var candidate = tuple
-        let found = ports.next(for: tuple, hash: demultiplexer.hash) { port in
-            candidate.localPort = port
-            return demultiplexer.find(candidate, in: table) == nil
-        }
-        guard let found else { throw .noPort }
+        guard ends.isRemoteOneHost else { throw .invalidAddress }
+        guard !table.isFull else { throw .noConnection }
         guard let number = takeSettings(settings) else { throw .noSettings }
-        tuple.localPort = found
         defer { connections.settings.release(number) }
-        guard let slot = open(tuple, number, isActive: true) else { throw .noConnection }
+        guard let (tuple, hash, earlier) = chooseEnds(for: ends) else { throw .noPort }
+        guard let slot = open(tuple, hash, number, isActive: true) else { throw .noConnection }
+        if let earlier, table[slot].initialSend <= earlier { table[slot].setInitialSend(earlier + 65_536) }
         table[slot].state = .synSent
         table[slot].owe(.control, &connections)
         connections.arm(.retransmit, of: slot, in: Int64(table[slot].rtt.rto) * 1000)
         return table.id(of: slot)
     }
 
-    private mutating func open(_ tuple: FourTuple, _ settings: UInt16, isActive: Bool) -> UInt32? {
+    /// A connection between `tuple`'s ends, of which `hash` is the hash. Nil if the table is full.
+    mutating func open(_ tuple: FourTuple, _ hash: UInt32, _ settings: UInt16, isActive: Bool) -> UInt32? {
         guard let slot = table.take() else { return nil }
-        let hash = demultiplexer.hash
         table[slot].tuple = tuple
-        table[slot].tableHash = demultiplexer.hash(of: tuple)
-        demultiplexer.insert(table[slot].tableHash, slot)
-        let numbers = hash.numbers(tuple, at: connections.now)
-        table[slot].initialSend = numbers.sequence
+        table[slot].tableHash = hash
+        demultiplexer.insert(hash, slot)
+        let numbers = demultiplexer.hash.numbers(tuple, at: connections.now)
+        table[slot].setInitialSend(numbers.sequence)
         table[slot].timestampOffset = numbers.timestampOffset
-        table[slot].snd.una = table[slot].initialSend
-        table[slot].snd.nxt = table[slot].initialSend
-        table[slot].snd.end = table[slot].initialSend + 1
         table[slot].flags = [.timestamps, .sack, .scaled]
         if isActive { table[slot].flags.insert(.active) }
         connections.settings.take(again: settings)
         table[slot].settings = settings
         table[slot].apply(connections.settings[settings], &connections)
-        var shift: UInt8 = 0
-        let most = Int(table[slot].mostToReceive(connections))
-        while shift < 14, most >> Int(shift) > 65_535 { shift += 1 }
-        table[slot].receiveShift = shift
+        table[slot].receiveShift = connections.settings[settings].receiveShift(connections.limits)
         return slot
     }
 
@@ -489,6 +378,7 @@ struct TCP: ~Copyable {
         guard let slot = table.slot(of: id) else { return }
         table[slot].release(&connections)
         if table[slot].state == .closed { table[slot].tell(.ended, &connections) }
+        retire(slot)
     }
 
     // MARK: Out
@@ -496,11 +386,7 @@ struct TCP: ~Copyable {
     /// Adds what is owed to the burst, as far as it has room. Returns whether all is paid.
     mutating func egress(into burst: inout Burst, at now: Instant) -> Bool {
         connections.now = now
-        while let reset = connections.resets.first {
-            guard reset.write(into: &burst) else { return false }
-            connections.counters.resetsOut &+= 1
-            connections.resets.removeFirst()
-        }
+        guard payStrangers(into: &burst) else { return false }
         while let slot = connections.control.popFirst() {
             let owesReset = table[slot].owed.contains(.reset)
             guard table[slot].payControl(&burst, &connections) else {

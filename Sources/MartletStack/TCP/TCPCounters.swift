@@ -60,8 +60,28 @@ public struct TCPCounters: BitwiseCopyable, Sendable {
     /// Reports of duplicates (DSACK), received and sent.
     public internal(set) var duplicateReportsIn: UInt64 = 0
     public internal(set) var duplicateReportsOut: UInt64 = 0
-    /// SYNs dropped because their listener, or the table of connections, was full.
+    /// SYNs, and ACKs that would have completed a handshake, that were not taken: too many connections waited to be accepted, or the
+    /// table of connections was full.
     public internal(set) var listenOverflows: UInt64 = 0
+    /// SYNs that were not answered because the SYN queue was full, and handshakes whose last ACK has never come.
+    public internal(set) var synsDropped: UInt64 = 0
+    public internal(set) var handshakesExpired: UInt64 = 0
+    /// SYN cookies sent, brought back, and guessed wrongly.
+    public internal(set) var synCookiesOut: UInt64 = 0
+    public internal(set) var synCookiesIn: UInt64 = 0
+    public internal(set) var synCookiesForged: UInt64 = 0
+    /// Connections in TIME-WAIT that a new one between the same ends took over, and that ended early because there were too many.
+    public internal(set) var timeWaitsReused: UInt64 = 0
+    public internal(set) var timeWaitsRecycled: UInt64 = 0
+    /// Connections opened by a Fast Open cookie; SYNs whose cookie was wrong, and that found too many such connections pending.
+    public internal(set) var fastOpensIn: UInt64 = 0
+    public internal(set) var fastOpensRefused: UInt64 = 0
+    public internal(set) var fastOpenOverflows: UInt64 = 0
+    /// SYNs that left with data, data of a SYN that had to be sent again, and SYNs with a cookie that were lost while one without
+    /// went through.
+    public internal(set) var fastOpensOut: UInt64 = 0
+    public internal(set) var fastOpensRepeated: UInt64 = 0
+    public internal(set) var fastOpenBlackHoles: UInt64 = 0
     /// Settings refused, because there were too many different ones.
     public internal(set) var noSettings: UInt64 = 0
 }

@@ -4,9 +4,20 @@
 ///
 /// What runs into a bound is counted in ``TCPCounters`` and has one outcome, which stands beside the bound.
 public struct TCPLimits: BitwiseCopyable, Sendable {
-    /// Connections that may exist at the same time, in any state, those in TIME-WAIT and those that nobody has accepted included.
-    /// Beyond: OPEN fails with ``ConnectError/noConnection``, and a SYN is dropped (``TCPCounters/listenOverflows``).
+    /// Connections that may exist at the same time, those that nobody has accepted included. Beyond: OPEN fails with
+    /// ``ConnectError/noConnection``, and handshakes are not completed (``TCPCounters/listenOverflows``).
     public var connections = 1024
+    /// Listeners, 1 ... 65,535. Beyond: ``ListenError/noListener``.
+    public var listeners = 64
+    /// Handshakes of all listeners that wait for their last ACK. Beyond: cookies, or SYNs are dropped (``TCPCounters/synsDropped``).
+    public var synQueue = 1024
+    /// Connections in TIME-WAIT that their users have released. Beyond, the oldest ends (``TCPCounters/timeWaitsRecycled``).
+    public var timeWaits = 4096
+    /// Servers whose Fast Open cookies are remembered. Beyond, the one that was used longest ago is forgotten.
+    public var fastOpenPeers = 64
+    /// The first and the last port that connections are opened from (RFC 6056 §3.2).
+    public var firstPort: UInt16 = 49_152
+    public var lastPort: UInt16 = 65_535
     /// Bytes of memory for all that waits to be read or to be acknowledged: a multiple of 4,096 is best. Beyond: a segment is
     /// dropped as if it were lost, and SEND takes nothing (``TCPCounters/noBuffer``).
     public var ringMemory = 16 << 20

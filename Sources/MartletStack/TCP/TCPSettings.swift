@@ -54,6 +54,9 @@ public struct TCPSettings: BitwiseCopyable, Hashable, Sendable {
     /// The way of each packet to an IPv4 peer (MUST-51). It is chosen when the connection is opened, and a change later has no
     /// effect. A listener that has one does not answer by the way that a SYN came (MUST-52).
     public var sourceRoute: SourceRoute?
+    /// For a connection that we open: what is sent in the same round may go with the SYN, and so may arrive twice, if the server
+    /// has given a cookie before; else it is asked for one (RFC 7413, TCP_FASTOPEN_CONNECT).
+    public var fastOpen = false
 
     /// What Linux does unless it is told otherwise.
     public init() {}

@@ -33,7 +33,7 @@ extension TCB {
     /// Pays data as far as the windows allow. Returns false if the burst is full and more could go.
     mutating func payData(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
         owed.remove(.data)
-        guard state.isSynchronized, state != .timeWait, state != .closed else { return true }
+        guard maySendData, state != .timeWait, state != .closed else { return true }
         restartAfterIdle(stack.now)
         // What is left is all: nothing waits for more room than there is.
         if lostBytes > 0, spurious.frto != .newData, !resend(&burst, &stack) {
@@ -407,6 +407,15 @@ extension TCB {
         // The SYN tells, and so does the first segment behind it, as a SYN may be answered by one who keeps nothing of it.
         if flags.contains(.userTimeoutOwed) { options.userTimeout = userTimeoutToTell(stack) }
         let isAnswer = state == .synReceived
+        if isAnswer, flags.contains(.givesCookie) {
+            options.setFastOpenCookie(stack.fastOpen.cookie(for: tuple, at: stack.now))
+        }
+        let count = state == .synSent && backoff == 0 ? offerFastOpen(&options, &stack) : 0
+        if count > 0 {
+            frame.setLength(count)
+            var payload = frame.mutableBytes
+            stack.rings.read(sendRing, at: (initialSend + 1).bits, into: &payload)
+        }
         let extra = ecnFlagsOfSYN(stack)
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: initialSend,
@@ -416,7 +425,7 @@ extension TCB {
         finish(header, options, &frame, &stack)
         burst.append(frame)
         if snd.nxt == initialSend {
-            snd.nxt = initialSend + 1
+            snd.nxt = initialSend + 1 + count
             rack.sentAt = stack.now
             stall(since: stack.now)
         }

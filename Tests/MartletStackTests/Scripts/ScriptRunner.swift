@@ -22,6 +22,9 @@ struct ScriptRunner: ~Copyable {
     private var connection: ConnectionID?
     /// What setsockopt has said so far.
     private var settings = TCPSettings()
+    private var listening = ListenerSettings()
+    /// A SYN that may carry data waits for the first write, as with TCP_FASTOPEN_CONNECT.
+    private var isDeferred = false
     private var written: UInt32 = 1
     private var read: UInt32 = 1
 
@@ -66,6 +69,8 @@ struct ScriptRunner: ~Copyable {
         case .expect(let packet): try expect(packet, times, line.time)
         case .inject(.tcp(let segment)):
             run(until: times.lowerBound)
+            var segment = segment
+            segment.moveClock(by: clockOffset, ofEcho: true)
             inject(SegmentBytes.packet(segment, on: .init(from: remote, to: local)))
         case .inject(.icmp): throw ScriptFailure(description: "ICMP is not joined to the stack yet")
         case .call(let call):
@@ -81,7 +86,7 @@ struct ScriptRunner: ~Copyable {
 
     private mutating func run(until end: Instant) {
         collect()
-        while let deadline = stack.nextDeadline, deadline <= end {
+        while !isDeferred, let deadline = stack.nextDeadline, deadline <= end {
             now = max(now, deadline)
             stack.advance(to: now)
             collect()
@@ -92,6 +97,7 @@ struct ScriptRunner: ~Copyable {
     }
 
     private mutating func collect() {
+        if isDeferred { return }
         var burst = pool.makeBurst()
         var isPaid = false
         while !isPaid {
@@ -133,15 +139,17 @@ struct ScriptRunner: ~Copyable {
             local.initialSequence = found.absolute.sequence
             local.port = found.sourcePort
         }
-        guard let segment = found.relative(to: .init(from: local, to: remote)) else {
+        guard var segment = found.relative(to: .init(from: local, to: remote)) else {
             throw ScriptFailure(description: "sent to or from elsewhere: \(found)")
         }
+        segment.moveClock(by: 0 &- clockOffset, ofEcho: false)
         let differences = expected.differences(from: segment)
         guard differences.isEmpty else {
             throw ScriptFailure(description: "sent was \(segment): \(differences.joined(separator: "; "))")
         }
         let isRetransmitted = segment.length > 0
-        if isRetransmitted, found.data != SegmentBytes.data(from: segment.sequence, count: segment.length) {
+        let start = segment.sequence &+ (segment.flags.contains(.syn) ? 1 : 0)
+        if isRetransmitted, found.data != SegmentBytes.data(from: start, count: segment.length) {
             throw ScriptFailure(description: "the data of \(segment) is not what was written")
         }
         if time != .any {
@@ -173,17 +181,19 @@ struct ScriptRunner: ~Copyable {
     private mutating func perform(_ call: PacketScript.UserCall.Call) throws -> Int64 {
         switch call {
         case .listen:
-            let number = stack.listen(port: local.port, backlog: 16)
-            listener = number
-            return stack.set(settings, of: number) ? 0 : -1
+            (listening.backlog, listening.connection) = (16, settings)
+            listener = try? stack.listen(on: nil, port: local.port, listening)
+            return listener == nil ? -1 : 0
         case .connect:
             remote.port = 8080
             connection = stack.connect(from: local.address, to: remote.address, port: remote.port, settings)
+            isDeferred = settings.fastOpen && hasCookie
             return connection == nil ? -1 : 0
         case .accept:
             if connection == nil, let listener { connection = stack.accept(listener) }
             return connection == nil ? -1 : 0
         case .write(let count):
+            isDeferred = false
             let accepted = stack.send(try id(), SegmentBytes.data(from: written, count: count))
             written &+= UInt32(accepted)
             return Int64(accepted)
@@ -231,9 +241,40 @@ struct ScriptRunner: ~Copyable {
         case "TCP_UTO": settings.exchangesUserTimeout = number != 0
         case "SO_LINGER": settings.lingerSeconds = number < 0 ? nil : seconds
         case "SO_RCVBUF": settings.receiveLimit = UInt32(clamping: number)
+        case "TCP_SYNCOOKIES": listening.cookies = number == 0 ? .never : number == 1 ? .whenFull : .always
+        case "TCP_FASTOPEN": listening.pendingFastOpens = UInt16(clamping: number)
+        case "TCP_FASTOPEN_CONNECT": settings.fastOpen = number != 0
         case "SO_SNDBUF": settings.sendLimit = UInt32(clamping: number)
         default: throw ScriptFailure(description: "no option \(name)")
         }
+    }
+
+    /// The ends, as the stack sees them.
+    private var ends: FourTuple {
+        FourTuple(
+            localAddress: local.address, localPort: local.port, remoteAddress: remote.address, remotePort: remote.port)
+    }
+
+    /// What the stack adds to milliseconds in its timestamps. Scripts do without it.
+    private var clockOffset: UInt32 { stack.tcp.demultiplexer.hash.timestampOffset(ends) }
+
+    /// Whether the stack has a Fast Open cookie of the peer.
+    private var hasCookie: Bool { (stack.tcp.connections.fastOpen.peer(of: ends)?.cookieLength ?? 0) > 0 }
+
+    /// The Fast Open cookie that the stack gives to the peer of a script, as scripts write it.
+    static var fastOpenCookie: String {
+        let runner = ScriptRunner()
+        let cookie = runner.stack.tcp.connections.fastOpen.cookie(for: runner.ends, at: .zero)
+        let digits = String(cookie, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    /// TSval of a SYN cookie that is made at the start, of a SYN with SACK and a scale of 7: less than 128 ms behind the clock, with 16 + 7
+    /// as its last bits on the wire.
+    static var cookieClock: UInt32 {
+        let offset = ScriptRunner().clockOffset
+        let value = offset & ~63 | 23
+        return (offset & 63 < 23 ? value &- 64 : value) &- offset
     }
 
     private func id() throws -> ConnectionID {
@@ -299,5 +340,18 @@ extension TCPState {
         case .lastAck: "LAST_ACK"
         case .timeWait: "TIME_WAIT"
         }
+    }
+}
+
+extension PacketScript.Segment {
+    /// Moves the timestamp, or the echo of one that is not 0.
+    fileprivate mutating func moveClock(by offset: UInt32, ofEcho isEcho: Bool) {
+        guard case .exactly(let list) = options else { return }
+        options = .exactly(
+            list.map { option in
+                guard case .timestamps(let value, let echo) = option else { return option }
+                if isEcho { return .timestamps(value: value, echoReply: echo == 0 ? 0 : echo &+ offset) }
+                return .timestamps(value: value &+ offset, echoReply: echo)
+            })
     }
 }

@@ -28,7 +28,7 @@ import Testing
             +0 < S 0:0(0) win 65535 <mss 1460,sackOK,TS val 1000 ecr 0,nop,wscale 7>
             +0 > S. 0:0(0) ack 1 <...>
             +1 > S. 0:0(0) ack 1 <...>
-            +.1 < . 1:1(0) ack 1 win 512 <nop,nop,TS val 1100 ecr 1>
+            +.1 < . 1:1(0) ack 1 win 512 <nop,nop,TS val 1100 ecr 1000>
             +0 accept() = 0
             +0 %{ rto == 3000000 }%
             """)

@@ -71,7 +71,7 @@ import Testing
 
     @Test("a path that widens again gets larger segments, but none larger than the peer takes")
     func widens() {
-        var connections = Connections(limits: TCPLimits(), now: .zero)
+        var connections = Connections(limits: TCPLimits(), secret: .init(low: 1, high: 2), now: .zero)
         var tcb = TCB()
         tcb.state = .established
         tcb.tuple = ConnectionTableTests.tuple(1)

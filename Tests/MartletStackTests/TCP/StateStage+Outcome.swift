@@ -14,6 +14,8 @@ extension StateStage {
         let challenges = stack.counters.tcp.challengeAcks
         let old = connection.map { stack.state(of: $0) }
         let result = event(&self)
+        // Who has been accepted hears what has happened before.
+        if way.column == "SRp", let listener { connection = stack.accept(listener) }
         settle()
         let isChallenge = stack.counters.tcp.challengeAcks > challenges
         let answer = describe(sent, segment, before, isChallenge)
@@ -81,7 +83,10 @@ extension StateStage {
 
     /// The state, if it is another one. Without a connection to ask for, an ACK of the handshake finds out.
     private mutating func stateNow(_ old: TCPState?) -> String? {
-        if let connection, way.column != "TWl" || stack.state(of: connection) != .closed {
+        // Without a TCB it is in TIME-WAIT as before.
+        if !way.before.isEmpty, stack.tcp.timeWaitCount == 1 { return nil }
+        if way.column == "SRp", let connection { return Self.letters(stack.state(of: connection)) }
+        if let connection, !way.isReleased, way.column != "TWl" || stack.state(of: connection) != .closed {
             let state = stack.state(of: connection)
             return state == old ? nil : Self.letters(state)
         }
@@ -144,7 +149,7 @@ extension StateStage {
             precondition(stack.connect(from: local.address, to: remote.address, port: remote.port) != nil)
             return nil
         case "OPEN, passive":
-            let another = stack.listen(port: local.port, backlog: 4)
+            let another = try? stack.listen(on: local.port)
             if listener == nil { listener = another }
             return nil
         case "SEND":

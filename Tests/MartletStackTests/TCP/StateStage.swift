@@ -15,9 +15,11 @@ struct StateWay: Sendable, CustomStringConvertible {
     var before = ""
     var hasTimestamps = false
     var isSACKPermitted = false
+    /// Of TIME-WAIT: whether the user has let go, so that there is no TCB any more.
+    var isReleased = false
 
     var description: String {
-        "\(column), \(opening) open\(before.isEmpty ? "" : ", from \(before)")\(hasTimestamps ? ", timestamps" : "")"
+        "\(column), \(opening) open\(before.isEmpty ? "" : ", from \(before)")\(hasTimestamps ? ", timestamps" : "")\(isReleased ? ", released" : "")"
     }
 
     /// Every way there is, without timestamps.
@@ -76,6 +78,9 @@ struct StateStage: ~Copyable {
         limits.ringMemory = 512 << 10
         limits.sentRecords = 64
         limits.ranges = 64
+        limits.listeners = 2
+        limits.synQueue = 8
+        limits.timeWaits = 8
         limits.receiveLimit = way.column == "ES0" ? 1000 : 30_000
         let interface = InterfaceConfiguration(.ip, addresses: [InterfaceAddress(local.address, prefixLength: 0)])
         stack = Stack(
@@ -148,6 +153,7 @@ struct StateStage: ~Copyable {
         default: break
         }
         if way.column == "F2" || !way.before.isEmpty { numbers.u = numbers.n }
+        if way.isReleased { stack.release(connection) }
     }
 
     /// A segment of the exchange that leads here: what it takes of the sequence space is sent once.

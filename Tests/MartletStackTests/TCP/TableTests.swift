@@ -70,7 +70,7 @@ import Testing
         "a connection that has sent more than 2³¹ bytes goes on as before",
         arguments: [0x7fff_ffff, 0x9000_0000, 0xffff_ffff] as [UInt32])
     func farFromTheStart(distance: UInt32) {
-        var connections = Connections(limits: TCPLimits(), now: .zero)
+        var connections = Connections(limits: TCPLimits(), secret: .init(low: 1, high: 2), now: .zero)
         var tcb = TCB()
         tcb.state = .established
         tcb.initialSend = SequenceNumber(5)
