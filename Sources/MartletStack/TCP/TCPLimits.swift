@@ -8,7 +8,7 @@ public struct TCPLimits: BitwiseCopyable, Sendable {
     /// ``ConnectError/noConnection``, and handshakes are not completed (``TCPCounters/listenOverflows``).
     public var connections = 1024
     /// Listeners, 1 ... 65,535. Beyond: ``ListenError/noListener``.
-    public var listeners = 64
+    public var listeners = 256
     /// Handshakes of all listeners that wait for their last ACK. Beyond: cookies, or SYNs are dropped (``TCPCounters/synsDropped``).
     public var synQueue = 1024
     /// Connections in TIME-WAIT that their users have released. Beyond, the oldest ends (``TCPCounters/timeWaitsRecycled``).

@@ -24,7 +24,9 @@ import Testing
                 ids[index] = try host.stack.listen(on: named[index], port: Strangers.port, Self.settings())
             }
             // The first is named; the second is one of its family; and without the family's, of both.
-            for (number, address) in addresses.enumerated() { host.handshake(on: Strangers.ends(UInt32(number), to: address)) }
+            for (number, address) in addresses.enumerated() {
+                host.handshake(on: Strangers.ends(UInt32(number), to: address))
+            }
             let accepted = (0..<named.count).map { host.stack.accept(ids[$0]!) != nil }
             #expect(accepted == [true, true, true, true, false], "opened from \(rotation) on")
             host.stack.close(ids[2]!)
@@ -70,7 +72,9 @@ import Testing
         host.handshake(on: Strangers.ends(9, to: "2001:db8::1"))
         let told = [host.stack.tcp.nextListener(), host.stack.tcp.nextListener(), host.stack.tcp.nextListener()]
         #expect(told == [one, other, nil])
-        let order = (0..<3).map { _ in host.stack.accept(one).flatMap { host.stack.tcp.numbers(of: $0)?.0.remoteAddress } }
+        let order = (0..<3).map { _ in
+            host.stack.accept(one).flatMap { host.stack.tcp.numbers(of: $0)?.0.remoteAddress }
+        }
         #expect(order == [3, 1, 2].map { Strangers.ends($0).remoteAddress })
         #expect(host.stack.accept(one) == nil)
         // One that has been emptied meanwhile is not told.

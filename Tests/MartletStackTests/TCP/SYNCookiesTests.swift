@@ -72,7 +72,8 @@ import Testing
         }
     }
 
-    @Test("a cookie is good for the minute it was made in and the next, and for its ends, its SYN and its options alone")
+    @Test(
+        "a cookie is good for the minute it was made in and the next, and for its ends, its SYN and its options alone")
     func limits() {
         var halfOpen = Self.halfOpen(Strangers.usualOptions)
         let made = Instant.zero + .seconds(59)
@@ -143,7 +144,9 @@ import Testing
         #expect(host.sent.first?.segment.sequence.bits == number)
     }
 
-    @Test("a lost ACK does not end a connection by a cookie: what comes behind it is not reset, and the first segment completes it")
+    @Test(
+        "a lost ACK does not end a connection by a cookie: what comes behind it is not reset, and the first segment completes it"
+    )
     func lostAck() throws {
         var host = Strangers()
         let listener = try host.stack.listen(on: nil, port: Strangers.port, Self.always())
@@ -151,7 +154,8 @@ import Testing
         let number = answer[0].segment.sequence.bits &+ 1
         for segment in [2, 1, 0] as [UInt32] {
             let text = [UInt8](repeating: UInt8(segment), count: 100)
-            let sent = host.send([.ack], on: Self.ends, sequence: 1001 + 100 * segment, acknowledgment: number, text: text)
+            let sent = host.send(
+                [.ack], on: Self.ends, sequence: 1001 + 100 * segment, acknowledgment: number, text: text)
             #expect(sent.isEmpty == (segment > 0))
         }
         let accepted = host.stack.accept(listener)
@@ -159,7 +163,9 @@ import Testing
         #expect(host.stack.receiveAll(id) == [UInt8](repeating: 0, count: 100))
     }
 
-    @Test("guesses are reset and counted, and none of a hundred thousand is right; without a cookie out, none is looked at")
+    @Test(
+        "guesses are reset and counted, and none of a hundred thousand is right; without a cookie out, none is looked at"
+    )
     func forging() throws {
         var random = SeededGenerator(seed: 11)
         var host = Strangers()
@@ -186,7 +192,9 @@ import Testing
         #expect(host.stack.counters.tcp.synCookiesForged == counters.synCookiesForged)
     }
 
-    @Test("a full SYN queue is answered by cookies if the listener wants them, and not at all if it does not", arguments: [SYNCookieUse.whenFull, .never])
+    @Test(
+        "a full SYN queue is answered by cookies if the listener wants them, and not at all if it does not",
+        arguments: [SYNCookieUse.whenFull, .never])
     func whenFull(use: SYNCookieUse) throws {
         var host = Strangers()
         var settings = ListenerSettings()

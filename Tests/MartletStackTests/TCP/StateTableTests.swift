@@ -150,7 +150,9 @@ import Testing
         }
     }
 
-    @Test("§3.10.7: all 256 combinations of flags, in every state", arguments: StateWay.all + released.filter { !$0.hasTimestamps })
+    @Test(
+        "§3.10.7: all 256 combinations of flags, in every state",
+        arguments: StateWay.all + released.filter { !$0.hasTimestamps })
     func combinations(way: StateWay) {
         for bits in 0...255 as ClosedRange<UInt8> {
             let flags = PacketScript.Flags(rawValue: bits)

@@ -1,5 +1,7 @@
 // A stack, and strangers at any address who send it what a test likes: floods, forgeries and handshakes.
 
+import MartletSimulation
+
 @testable import MartletStack
 
 struct Strangers: ~Copyable {

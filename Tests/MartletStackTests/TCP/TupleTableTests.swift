@@ -8,7 +8,9 @@ import Testing
     /// Few different hashes, so that many ends share one.
     private static func hash(_ number: Int) -> UInt32 { UInt32(number % 5) }
 
-    @Test("a table does what a dictionary and sorted lists do, in any order of calls", arguments: 1...20 as ClosedRange<UInt64>)
+    @Test(
+        "a table does what a dictionary and sorted lists do, in any order of calls",
+        arguments: 1...20 as ClosedRange<UInt64>)
     func model(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var table = TupleTable<Int>(capacity: 16)
