@@ -119,7 +119,8 @@ extension TCP {
             connections.counters.outOfWindow &+= 1
             if segment.flags.contains(.rst) { return }
             // The peer's SYN again: our SYN-ACK says what the RFC's ACK says, and is lost if the SYN comes again.
-            if segment.sequence == halfOpen.initialReceive, segment.flags.contains(.syn), !segment.flags.contains(.ack) {
+            if segment.sequence == halfOpen.initialReceive, segment.flags.contains(.syn), !segment.flags.contains(.ack)
+            {
                 return synQueue.owe(place)
             }
             return answer(place, tuple)
@@ -321,7 +322,9 @@ extension TCP {
 
     /// A connection that a listener has completed, the oldest first; nil if there is none. Its events come after this.
     mutating func accept(_ id: ListenerID) -> ConnectionID? {
-        guard let number = listeners.number(of: id), let slot = listeners.popFirst(of: number, &table) else { return nil }
+        guard let number = listeners.number(of: id), let slot = listeners.popFirst(of: number, &table) else {
+            return nil
+        }
         if !table[slot].events.isEmpty { connections.news.append(slot) }
         return table.id(of: slot)
     }

@@ -90,7 +90,9 @@ struct SYNCookies: BitwiseCopyable, Sendable {
     }
 
     /// Looks at what a segment with an ACK acknowledges.
-    func check(_ segment: Segment, _ tuple: FourTuple, listener: UInt16, receiveShift: UInt8, at now: Instant) -> Verdict {
+    func check(_ segment: Segment, _ tuple: FourTuple, listener: UInt16, receiveShift: UInt8, at now: Instant)
+        -> Verdict
+    {
         let cookie = (segment.acknowledgment - 1).bits
         let current = Self.minute(now)
         let age = (current &- cookie >> 27) & 31

@@ -46,7 +46,9 @@ extension TCP {
 
     /// A connection in TIME-WAIT whose user has let go gives its TCB back. What it owes the peer, an ACK, goes on its own.
     mutating func retire(_ slot: UInt32) {
-        guard table[slot].state == .timeWait, table[slot].flags.contains(.released), timeWaits.capacity > 0 else { return }
+        guard table[slot].state == .timeWait, table[slot].flags.contains(.released), timeWaits.capacity > 0 else {
+            return
+        }
         let (tuple, hash) = (table[slot].tuple, table[slot].tableHash)
         let timeWait = TimeWait(table[slot])
         if table[slot].owed.contains(.ack) { connections.answers.append(answer(timeWait, tuple)) }
@@ -59,7 +61,9 @@ extension TCP {
         _ = timeWaits.insert(timeWait, tuple, hash: hash, deadline: timeWaitDeadline)
     }
 
-    private var timeWaitDeadline: Instant { connections.now.advanced(byNanoseconds: connections.limits.timeWaitNanoseconds) }
+    private var timeWaitDeadline: Instant {
+        connections.now.advanced(byNanoseconds: connections.limits.timeWaitNanoseconds)
+    }
 
     mutating func advanceTimeWaits() {
         while let place = timeWaits.firstDue(at: connections.now) { endTimeWait(place) }
