@@ -41,13 +41,13 @@ struct Demultiplexer: ~Copyable {
     @inline(__always)
     mutating func connection(of tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
         if latest != .max, table[latest].tuple == tuple { return latest }
-        guard let slot = find(tuple, hash(of: tuple), in: table) else { return nil }
+        guard let slot = find(tuple, hash: hash(of: tuple), in: table) else { return nil }
         latest = slot
         return slot
     }
 
     func find(_ tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
-        find(tuple, hash: hash(of: tuple), in: table)
+        find(tuple, hash: UInt32(truncatingIfNeeded: hash.tableHash(tuple)), in: table)
     }
 
     func find(_ tuple: FourTuple, hash: UInt32, in table: borrowing ConnectionTable) -> UInt32? {

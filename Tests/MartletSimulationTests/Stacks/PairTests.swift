@@ -20,13 +20,13 @@ import Testing
             bytes += unsafe run.withUnsafeBytes { unsafe Array($0) }
             return run.byteCount
         }
-        sent += pair.client.send(client, bytes.span.bytes)
+        sent += unsafe pair.client.send(client, bytes.span.bytes)
         try pair.drive(for: .seconds(600)) { pair in
             if sent < bytes.count {
-                sent += pair.client.send(client, bytes.span.bytes.extracting(droppingFirst: sent))
+                sent += unsafe pair.client.send(client, bytes.span.bytes.extracting(droppingFirst: sent))
             }
             while pair.server.receive(server, { received($0, &waiting) }) > 0 {}
-            if !waiting.isEmpty { waiting.removeFirst(pair.server.send(server, waiting.span.bytes)) }
+            if !waiting.isEmpty { unsafe waiting.removeFirst(pair.server.send(server, waiting.span.bytes)) }
             while pair.client.receive(client, { received($0, &answer) }) > 0 {}
             return answer.count == bytes.count
         }

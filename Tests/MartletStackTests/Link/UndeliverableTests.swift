@@ -33,7 +33,7 @@ import Testing
         var host = Host("10.0.0.1/24")
         let socket = try host.stack.bind(.v4(.any), port: 5000)
         try host.stack.connect(socket, to: IPAddress("10.0.0.9")!, port: 7)
-        let sent = host.stack.send(socket, [1].span.bytes, to: IPAddress("10.0.0.9")!, port: 7)
+        let sent = unsafe host.stack.send(socket, [1].span.bytes, to: IPAddress("10.0.0.9")!, port: 7)
         #expect(sent == .sent)
         host.wait(.seconds(4))
         let error = host.stack.takeError(of: socket)

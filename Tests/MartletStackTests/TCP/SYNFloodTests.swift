@@ -48,7 +48,7 @@ import Testing
         let listener = try hosts[1].listen(on: nil, port: 7, settings())
         let client = try hosts[0].connect(to: Hosts.address(1), port: 7)
         var accepted: ConnectionID?
-        hosts.drive(for: .seconds(1)) {
+        try hosts.drive(for: .seconds(1)) {
             accepted = $0[1].accept(listener)
             return accepted != nil
         }
