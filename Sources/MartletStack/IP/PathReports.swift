@@ -12,6 +12,9 @@ extension Network {
             }
             let link = interfaces[Int(path.interface)].mtu(for: remote)
             switch report {
+            case .begins:
+                let mtu = paths.mtu(to: remote, linkMTU: link, at: now)
+                if mtu < link { tcp.pathMTUChanged(to: mtu, of: tuple, at: now) }
             case .arrived: paths.fullSizeAcknowledged(to: remote, at: now)
             case .lost:
                 guard paths.fullSizeLost(to: remote, linkMTU: link, at: now) else { continue }

@@ -13,14 +13,14 @@
 
 /// RFC 9438 with fast convergence, and HyStart++ in the first slow start.
 struct CUBIC: CongestionController {
-    private var slowStart = SlowStart()
     /// Up to when ``Epoch/elapsed`` has counted.
     private var countedUntil = Instant.zero
     private var epoch = Epoch()
     /// The epoch before the last reduction, for ``undo()``.
     private var priorEpoch = Epoch()
-    /// What was left over when the growth was last rounded down to bytes, in cwndths of a byte.
-    private var growthRemainder: UInt32 = 0
+    private var slowStart = SlowStart()
+    /// What was left over when the growth was last rounded down to bytes, in 65,536ths of a byte.
+    private var growthRemainder: UInt16 = 0
 
     /// One congestion avoidance: the curve, and where on it we are.
     struct Epoch: BitwiseCopyable, Sendable {
@@ -47,6 +47,9 @@ struct CUBIC: CongestionController {
         slowStart.established(mss: mss, initialWindow: initialWindow)
         countedUntil = now
     }
+
+    /// Goes on from another algorithm's windows.
+    mutating func resume(window: UInt32, threshold: UInt32) { slowStart.resume(window: window, threshold: threshold) }
 
     mutating func mssChanged(to mss: UInt32) { slowStart.mssChanged(to: mss) }
 
@@ -160,9 +163,10 @@ extension CUBIC {
             Self.curve(at: epoch.elapsed.addingSaturated(smoothedRTT), of: epoch, mss: mss),
             UInt64(cwnd) + UInt64(cwnd) / 2)
         guard target > UInt64(cwnd) else { return }
-        let growth = (target - UInt64(cwnd)) * UInt64(bytes) + UInt64(growthRemainder)
-        growthRemainder = UInt32(growth % UInt64(cwnd))
-        slowStart.setWindow(UInt64(cwnd) + growth / UInt64(cwnd))
+        let (growth, rest) = ((target - UInt64(cwnd)) * UInt64(bytes)).quotientAndRemainder(dividingBy: UInt64(cwnd))
+        let fraction = (rest << 16) / UInt64(cwnd) + UInt64(growthRemainder)
+        growthRemainder = UInt16(truncatingIfNeeded: fraction)
+        slowStart.setWindow(UInt64(cwnd) + growth + fraction >> 16)
     }
 
     /// W_cubic in bytes, at `elapsed` microseconds of an epoch; not below 0.

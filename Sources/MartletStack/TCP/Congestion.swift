@@ -12,7 +12,7 @@ public enum CongestionAlgorithm: UInt8, BitwiseCopyable, Sendable, CaseIterable 
     case newReno
     /// RFC 9438: the window follows a cubic function of the time since the last loss.
     case cubic
-    /// BBR version 1: the window and the pacing rate follow a model of the path; losses hardly matter.
+    /// BBR version 3: the window and the pacing rate follow a model of the path; losses hardly matter.
     case bbr
 }
 

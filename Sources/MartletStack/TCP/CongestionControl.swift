@@ -14,6 +14,36 @@ enum CongestionControl: BitwiseCopyable, Sendable {
         }
     }
 
+    var algorithm: CongestionAlgorithm {
+        switch self {
+        case .newReno: .newReno
+        case .cubic: .cubic
+        case .bbr: .bbr
+        }
+    }
+
+    /// Another algorithm takes over, and goes on from the windows as they are.
+    mutating func change(
+        to algorithm: CongestionAlgorithm, mss: UInt32, smoothedRTT: UInt32, at now: Instant, random: UInt64
+    ) {
+        let (window, threshold) = (cwnd, ssthresh)
+        self = CongestionControl(algorithm)
+        established(
+            mss: mss, initialWindow: CongestionLimits.initialWindow(mss: mss), smoothedRTT: smoothedRTT, at: now,
+            random: random)
+        switch self {
+        case .newReno(var control):
+            control.resume(window: window, threshold: threshold)
+            self = .newReno(control)
+        case .cubic(var control):
+            control.resume(window: window, threshold: threshold)
+            self = .cubic(control)
+        case .bbr(var control):
+            control.resume(window: window, smoothedRTT: smoothedRTT)
+            self = .bbr(control)
+        }
+    }
+
     /// Whether PRR paces a recovery. If not, `cwnd` itself is what may be in the pipe, then as always.
     var usesPRR: Bool {
         if case .bbr = self { return false }

@@ -28,7 +28,13 @@ extension TCB {
     /// The flags of our SYN or SYN-ACK (RFC 3168 §6.1.1).
     @inline(__always)
     mutating func ecnFlagsOfSYN(_ stack: borrowing Connections) -> TCPFlags {
-        guard state == .synSent else { return flags.contains(.ecn) ? .ece : [] }
+        guard state == .synSent else {
+            guard flags.contains(.ecn) else { return [] }
+            // What drops a SYN,ACK may do so for its flags: one that goes again has none. The peer may see either, so no data of
+            // ours says that it may be marked (§6.1.1), but marks of the peer's are echoed.
+            if backoff > 0 { flags.insert(.unmarked) }
+            return backoff == 0 ? .ece : []
+        }
         // A SYN that asks may be dropped by what has never heard of it: the next does not ask (§6.1.1.1). The answer to the
         // first may still come, and holds.
         guard stack.ecn == .always, backoff == 0 else { return [] }
@@ -83,6 +89,11 @@ extension TCB {
         reduce(.ecn, tally, stack.now)
     }
 
+    /// BBR does not slow down for marks, and who does not must not ask for them.
+    mutating func heedMarks() {
+        if congestion.algorithm == .bbr { flags.insert(.unmarked) }
+    }
+
     /// The window has been reduced, for whatever reason: the next new data says so.
     @inline(__always)
     mutating func oweReduction() {
@@ -97,7 +108,7 @@ extension TCB {
     mutating func ecn(of sequence: SequenceNumber, isNewData: Bool) -> (TCPFlags, ECN) {
         guard flags.contains(.ecn) else { return ([], .notCapable) }
         var extra: TCPFlags = flags.contains(.echoesMark) ? .ece : []
-        guard isNewData else { return (extra, .notCapable) }
+        guard isNewData, !flags.contains(.unmarked) else { return (extra, .notCapable) }
         if flags.contains(.reductionOwed) {
             extra.insert(.cwr)
             flags.remove(.reductionOwed)

@@ -21,6 +21,8 @@ struct Connections: ~Copyable {
     var news: SlotQueue
     /// Those whose full-size segments were lost, or have arrived.
     var fullSize: SlotQueue
+    /// Whether a path has ever turned out to be narrower than its link. Only then do connections ask when they begin.
+    var knowsNarrowPaths = false
     var counters = TCPCounters()
     let limits: TCPLimits
 

@@ -157,8 +157,8 @@ extension TCB {
     fileprivate mutating func opensFast(
         _ segment: Segment, _ packet: RawSpan, givesCookie: Bool, _ stack: inout Connections
     ) {
-        flags.insert(.fastOpen)
-        if givesCookie { flags.insert(.givesCookie) }
+        opening.insert(.fastOpen)
+        if givesCookie { opening.insert(.givesCookie) }
         startSending(&stack)
         let offset = Int(segment.payloadOffset)
         let bytes = packet.extracting(offset..<offset + Int(segment.payloadLength)).extracting(first: rcv.wnd)
@@ -175,7 +175,7 @@ extension TCB {
     /// Whether data may go: once both SYNs are acknowledged, or before that in answer to data in a SYN (§4.2.2).
     @inline(__always)
     var maySendData: Bool {
-        state.isSynchronized || (state == .synReceived && flags.contains(.fastOpen) && !flags.contains(.active))
+        state.isSynchronized || (state == .synReceived && opening.contains(.fastOpen) && !flags.contains(.active))
     }
 }
 
@@ -187,7 +187,7 @@ extension TCB {
         guard stack.settings[settings].fastOpen else { return 0 }
         let peer = stack.fastOpen.peer(of: tuple) ?? FastOpenPeer()
         guard peer.avoidedUntil <= stack.now else { return 0 }
-        flags.insert(.fastOpen)
+        opening.insert(.fastOpen)
         options.fastOpenLength = peer.cookieLength
         options.fastOpenCookie = peer.cookie
         // The user timeout can wait, if there is no room for both.
@@ -202,7 +202,7 @@ extension TCB {
     /// The SYN-ACK has come: what it says of the SYN's data and cookie.
     mutating func fastOpenIsAnswered(_ segment: Segment, afterLostSYN: Bool, _ stack: inout Connections) {
         takeBackSYNData(&stack)
-        guard flags.contains(.fastOpen) else { return }
+        guard opening.contains(.fastOpen) else { return }
         var peer = stack.fastOpen.peer(of: tuple) ?? FastOpenPeer()
         let length = segment.options.fastOpenLength
         peer.maximumSegmentSize = peerMSS

@@ -19,6 +19,9 @@ struct NewReno: CongestionController {
         bytesAcked = 0
     }
 
+    /// Goes on from another algorithm's windows.
+    mutating func resume(window: UInt32, threshold: UInt32) { slowStart.resume(window: window, threshold: threshold) }
+
     mutating func mssChanged(to mss: UInt32) { slowStart.mssChanged(to: mss) }
 
     mutating func sent(_ bytes: UInt32, pipe: UInt32, at now: Instant) {}

@@ -15,6 +15,8 @@ enum ICMPError: BitwiseCopyable, Equatable, Sendable {
 
 /// What became of a segment that filled a packet.
 enum FullSizeReport: UInt8, BitwiseCopyable {
+    /// There was none yet: what the path is known to take is to be told.
+    case begins
     case lost
     /// It has arrived, the first after one was lost or after the size has changed.
     case arrived
@@ -43,10 +45,7 @@ extension TCB {
         var index = recordHead
         while index != SentRecords.none {
             let record = stack.records[index]
-            if record.count > Int(mss), record.flags.isDisjoint(with: [.sacked, .lost]) {
-                stack.records[index].flags.insert(.lost)
-                lostBytes &+= UInt32(truncatingIfNeeded: record.count)
-            }
+            if record.count > Int(mss), record.flags.isDisjoint(with: [.sacked, .lost]) { lose(index, &stack) }
             index = record.next
         }
         let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
@@ -80,8 +79,18 @@ extension TCB {
         stack.fullSize.append(slot)
     }
 
+    /// Others have found paths that are narrower than their links: this one may be such a path.
+    mutating func askForPath(_ stack: inout Connections) {
+        flags.insert(.pathUnknown)
+        stack.fullSize.append(slot)
+    }
+
     /// What is to be reported, once.
     mutating func takeFullSizeReport() -> FullSizeReport? {
+        if flags.contains(.pathUnknown) {
+            flags.remove(.pathUnknown)
+            return .begins
+        }
         let isLost = flags.contains(.fullSizeLost)
         guard isLost || flags.contains(.fullSizeArrived) else { return nil }
         flags.remove([.fullSizeLost, .fullSizeArrived])

@@ -12,23 +12,16 @@ extension TCB {
         guard sackedBytes > 0 || phase != .open else { return }
         let window = reorderingWindow
         var wait: Int64 = 0
-        var index = recordHead
-        while index != SentRecords.none {
-            var record = stack.records[index]
-            // Records are in the order of sequence numbers. Behind the newest delivered one nothing was sent earlier, except
-            // for what was sent again since.
-            if record.flags.isDisjoint(with: [.sacked, .lost]), isBeforeDelivered(record) {
+        var index = sendOrder
+        while index != SentRecords.none, stack.records[index].sentAt <= rack.sentAt {
+            let record = stack.records[index]
+            let later = stack.records.later(than: index, in: sendOrder)
+            if isBeforeDelivered(record) {
                 let age = stack.now.nanoseconds - record.sentAt.nanoseconds
                 let remaining = Int64(rack.rtt) * 1000 + window - age
-                if remaining <= 0 {
-                    record.flags.insert(.lost)
-                    lostBytes &+= UInt32(truncatingIfNeeded: record.count)
-                    stack.records[index] = record
-                } else {
-                    wait = max(wait, remaining)
-                }
+                if remaining <= 0 { lose(index, &stack) } else { wait = max(wait, remaining) }
             }
-            index = record.next
+            index = later
         }
         if wait > 0 {
             timerUse = .reordering
@@ -109,14 +102,10 @@ extension TCB {
         let index = recordHead
         guard index != SentRecords.none else { return }
         if stack.records[index].count > Int(mss) {
-            guard stack.records.split(index, at: stack.records[index].start + Int(mss), tail: &recordTail) else {
-                return
-            }
+            guard split(index, at: stack.records[index].start + Int(mss), &stack) else { return }
         }
         guard !stack.records[index].flags.contains(.lost) else { return }
-        stack.records[index].flags.insert(.lost)
-        let count = UInt32(truncatingIfNeeded: stack.records[index].count)
-        lostBytes &+= count
+        lose(index, &stack)
         let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
         if sackedBytes &+ lostBytes > flight { sackedBytes = flight &- lostBytes }
     }
@@ -186,20 +175,7 @@ extension TCB {
         congestion.retransmissionTimeout(flightSize: flight, isRepeated: backoff > 0, at: stack.now)
         backoff = min(backoff + 1, 254)
         rtt.backOff()
-        // RFC 2018 §8: a peer that has the first bytes out would have acknowledged them. It has thrown away what it reported.
-        let isReneging = recordHead != SentRecords.none && stack.records[recordHead].flags.contains(.sacked)
-        if isReneging { stack.counters.reneges &+= 1 }
-        if isReneging || !flags.contains(.sack) { sackedBytes = 0 }
-        lostBytes = 0
-        var index = recordHead
-        while index != SentRecords.none {
-            if isReneging { stack.records[index].flags.remove(.sacked) }
-            if !stack.records[index].flags.contains(.sacked) {
-                stack.records[index].flags.insert(.lost)
-                lostBytes &+= UInt32(truncatingIfNeeded: stack.records[index].count)
-            }
-            index = stack.records[index].next
-        }
+        loseAll(&stack)
         armSpurious(isTimeout: true)
         phase = .loss
         rack.tailProbe = .none

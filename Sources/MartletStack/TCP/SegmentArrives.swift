@@ -192,7 +192,7 @@ extension TCB {
             rtt.sample(age)
             minimumRTT.sample(age, at: stack.now)
         }
-        if flags.contains(.active) || !flags.contains(.fastOpen) { startSending(&stack) }
+        if flags.contains(.active) || !opening.contains(.fastOpen) { startSending(&stack) }
         backoff = 0
         heardAt = stack.tick
         armKeepAlive(&stack)
@@ -208,6 +208,8 @@ extension TCB {
         congestion.established(
             mss: UInt32(mss), initialWindow: initial, smoothedRTT: rtt.srtt, at: stack.now,
             random: UInt64(initialSend.bits))
+        heedMarks()
+        if stack.knowsNarrowPaths { askForPath(&stack) }
         rate = DeliveryRate(now: stack.now)
     }
 
@@ -354,7 +356,7 @@ extension TCB {
         stack.cancelAll(of: slot)
         stack.rings.release(sendRing)
         sendRing = .none
-        stack.records.releaseAll(from: &recordHead, tail: &recordTail)
+        forgetRecords(&stack)
         stack.ranges.releaseAll(from: &outOfOrder)
         owed.formIntersection([.reset])
         tell(.ended, &stack)

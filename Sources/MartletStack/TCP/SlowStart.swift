@@ -13,28 +13,36 @@ struct SlowStart: BitwiseCopyable, Sendable {
         case timeout
     }
 
-    private(set) var mss: UInt32 = 1
     private(set) var initialWindow: UInt32 = 1
     private(set) var cwnd: UInt32 = 1
     private(set) var ssthresh: UInt32 = .max
-    private var hyStart = HyStart()
-    private(set) var phase = Phase.open
     /// The windows before the last reduction; 0 if there is nothing to undo.
     private var priorCwnd: UInt32 = 0
     private var priorSsthresh: UInt32 = 0
+    private var hyStart = HyStart()
+    private(set) var phase = Phase.open
+    private var segment: UInt16 = 1
+
+    var mss: UInt32 { UInt32(segment) }
 
     /// Below ssthresh; at it, congestion avoidance begins.
     var isActive: Bool { cwnd < ssthresh }
 
     mutating func established(mss: UInt32, initialWindow: UInt32) {
         self = SlowStart()
-        self.mss = CongestionLimits.segment(mss)
+        segment = UInt16(CongestionLimits.segment(mss))
         self.initialWindow = CongestionLimits.window(UInt64(initialWindow), mss: self.mss)
         cwnd = self.initialWindow
     }
 
+    /// Goes on from another algorithm's windows.
+    mutating func resume(window: UInt32, threshold: UInt32) {
+        setWindow(UInt64(window))
+        ssthresh = max(threshold, 2 * mss)
+    }
+
     mutating func mssChanged(to mss: UInt32) {
-        self.mss = CongestionLimits.segment(mss)
+        segment = UInt16(CongestionLimits.segment(mss))
         cwnd = max(cwnd, self.mss)
         ssthresh = max(ssthresh, 2 * self.mss)
         initialWindow = max(initialWindow, self.mss)

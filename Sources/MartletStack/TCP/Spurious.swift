@@ -47,8 +47,11 @@ extension TCB {
         }
         spurious.isArmed = true
         spurious.isTimeout = isTimeout
-        // RFC 5682 §2.1, step 1: not in a fast recovery, where more than the first segment went again already.
-        spurious.frto = isTimeout && phase != .recovery && state.isSynchronized ? .headSent : .off
+        // RFC 5682 §2.1, step 1: not in a fast recovery, where more than the first segment went again already, and once until all
+        // is repaired: new data that is lost in the place of a repair costs another timeout. One that is repeated before
+        // anything was acknowledged is still of the first.
+        let isFirst = phase == .loss ? spurious.frto == .headSent : phase != .recovery
+        spurious.frto = isTimeout && isFirst && state.isSynchronized ? .headSent : .off
     }
 
     /// Bytes in a recovery go again.
@@ -82,7 +85,10 @@ extension TCB {
         guard isEifel || isReported || isFRTO else { return }
         // A recovery that has more to repair would start again at once.
         if phase == .recovery, lostBytes > 0 { return }
-        let echo = isEifel ? sample(echo: segment.options.timestampEcho, at: stack.now) : 0
+        // What comes with the peer's data may come long after what it acknowledges, behind an ACK that said so with a DSACK and is
+        // lost: that is no round trip.
+        let isPrompt = isEifel && segment.payloadLength == 0
+        let echo = isPrompt ? sample(echo: segment.options.timestampEcho, at: stack.now) : 0
         takeBack(roundTrip: echo, &stack)
     }
 
@@ -121,14 +127,7 @@ extension TCB {
         flags.remove(.reductionOwed)
         spurious = SpuriousDetection()
         guard phase == .recovery || phase == .loss else { return }
-        var index = recordHead
-        while index != SentRecords.none, lostBytes > 0 {
-            if stack.records[index].flags.contains(.lost) {
-                stack.records[index].flags.remove(.lost)
-                lostBytes -= min(UInt32(truncatingIfNeeded: stack.records[index].count), lostBytes)
-            }
-            index = stack.records[index].next
-        }
+        findAll(&stack)
         phase = sackedBytes > 0 ? .disorder : .open
         owe(.data, &stack)
     }

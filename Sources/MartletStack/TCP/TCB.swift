@@ -132,10 +132,19 @@ struct TCBFlags: OptionSet, BitwiseCopyable {
     static var unreachable: TCBFlags { TCBFlags(rawValue: 1 << 27) }
     /// The number of a ``TCPSoftError``, in three bits.
     static var softErrors: TCBFlags { TCBFlags(rawValue: 7 << 29) }
+    /// Though congestion notification is agreed, nothing that we send says that it may be marked.
+    static var unmarked: TCBFlags { TCBFlags(rawValue: 1 << 28) }
+    /// What is known of the path is to be told: the connection begins.
+    static var pathUnknown: TCBFlags { TCBFlags(rawValue: 1 << 3) }
+}
+
+/// How a connection was opened (RFC 7413).
+struct OpeningFlags: OptionSet, BitwiseCopyable {
+    var rawValue: UInt8
     /// Our SYN had a Fast Open cookie or asked for one; or the peer's had one, and was believed.
-    static var fastOpen: TCBFlags { TCBFlags(rawValue: 1 << 28) }
+    static var fastOpen: OpeningFlags { OpeningFlags(rawValue: 1) }
     /// The SYN-ACK brings the peer a new cookie.
-    static var givesCookie: TCBFlags { TCBFlags(rawValue: 1 << 3) }
+    static var givesCookie: OpeningFlags { OpeningFlags(rawValue: 2) }
 }
 
 /// How loss is being repaired (RFC 6582, 6675, 8985).
@@ -203,6 +212,10 @@ struct TCB: BitwiseCopyable {
     @usableFromInline var sackedBytes: UInt32 = 0
     @usableFromInline var lostBytes: UInt32 = 0
     @usableFromInline var recordTail = SentRecords.none
+    /// The rings of what is under way, and of what is lost; and where the peer's last SACK ended.
+    var sendOrder = SentRecords.none
+    var lostOrder = SentRecords.none
+    var sackFinger = SentRecords.none
     @usableFromInline var timestampOffset: UInt32 = 0
     var rtt = RTT()
     /// Probes since the peer last said something: of a closed window, of an idle connection, or the one of a tail.
@@ -212,6 +225,7 @@ struct TCB: BitwiseCopyable {
     /// What the retransmission timer is armed for.
     var timerUse = RetransmitTimer.timeout
     var error: TCPError?
+    var opening = OpeningFlags(rawValue: 0)
     var rate = DeliveryRate(now: .zero)
     var pacing = Pacing()
     /// Bytes that may wait to be read, and to be acknowledged.

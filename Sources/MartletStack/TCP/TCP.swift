@@ -184,6 +184,7 @@ struct TCP: ~Copyable {
 
     /// The path of a connection takes packets of `bytes` from now on.
     mutating func pathMTUChanged(to bytes: Int, of tuple: FourTuple, at now: Instant) {
+        connections.knowsNarrowPaths = true
         guard let slot = demultiplexer.find(tuple, in: table) else { return }
         connections.now = now
         table[slot].pathMTUChanged(to: bytes, &connections)

@@ -135,6 +135,12 @@ extension TCB {
         receiveLimit = min(mostToReceive(stack), state == .closed ? stack.limits.initialReceiveLimit : receiveLimit)
         guard state.isSynchronized else { return }
         armKeepAlive(&stack)
+        let algorithm = new.congestion ?? stack.limits.congestion
+        if algorithm != congestion.algorithm {
+            congestion.change(
+                to: algorithm, mss: UInt32(mss), smoothedRTT: rtt.srtt, at: stack.now, random: UInt64(initialSend.bits))
+            heedMarks()
+        }
         // What waited for company goes now.
         if snd.nxt < snd.end { owe(.data, &stack) }
     }

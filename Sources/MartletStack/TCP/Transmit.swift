@@ -150,12 +150,8 @@ extension TCB {
 
     /// Sends what is lost, the oldest first. Returns false if the burst is full.
     private mutating func resend(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
-        var index = recordHead
-        while index != SentRecords.none, lostBytes > 0 {
-            guard stack.records[index].flags.contains(.lost) else {
-                index = stack.records[index].next
-                continue
-            }
+        while lostOrder != SentRecords.none {
+            let index = lostOrder
             let allowed = Int(congestionAllows)
             // The first one always goes: else a small window could stop the repair.
             guard allowed >= min(Int(mss), stack.records[index].count) || index == recordHead && pipe == 0 else {
@@ -165,18 +161,16 @@ extension TCB {
             guard mayDepart(&stack) else { return true }
             guard !burst.isFull else { return false }
             if stack.records[index].count > Int(mss) {
-                let cut = stack.records[index].start + Int(mss)
-                guard stack.records.split(index, at: cut, tail: &recordTail) else { return true }
+                guard split(index, at: stack.records[index].start + Int(mss), &stack) else { return true }
             }
             guard writeAgain(index, &burst, &stack) else { return true }
-            index = stack.records[index].next
         }
         return true
     }
 
     /// Sends the run of a record again.
     private mutating func writeAgain(_ index: UInt32, _ burst: inout Burst, _ stack: inout Connections) -> Bool {
-        var record = stack.records[index]
+        let record = stack.records[index]
         let hasFIN = flags.contains(.finSent) && record.end == snd.end + 1
         let count = record.count - (hasFIN ? 1 : 0)
         let fin: TCPFlags = hasFIN ? [.fin] : []
@@ -184,12 +178,8 @@ extension TCB {
             return false
         }
         let total = UInt32(truncatingIfNeeded: record.count)
-        if record.flags.contains(.lost) { lostBytes &-= min(total, lostBytes) }
-        record.flags.remove(.lost)
-        record.flags.insert(.retransmitted)
-        record.snapshot = rate.sent(pipe: pipe &- min(total, pipe), at: stack.now)
-        record.sentAt = stack.now
-        stack.records[index] = record
+        sentAgain(index, &stack)
+        stack.records[index].snapshot = rate.sent(pipe: pipe &- min(total, pipe), at: stack.now)
         noteResent(total, at: stack.now)
         depart(total, stack)
         prr.sent(total)
@@ -217,8 +207,14 @@ extension TCB {
             stack.records[index].end = sequence + count
             stack.records[index].sentAt = stack.now
             stack.records[index].snapshot = rate.sent(pipe: before, at: stack.now)
-            if isFirst { recordHead = index } else { stack.records[recordTail].next = index }
+            if isFirst {
+                recordHead = index
+            } else {
+                stack.records[recordTail].next = index
+                stack.records[index].previous = recordTail
+            }
             recordTail = index
+            stack.records.append(index, to: &sendOrder)
         }
         snd.nxt = sequence + count
         if congestion.marksAppLimited { rate.becameAppLimited(pipe: before) }
@@ -255,11 +251,13 @@ extension TCB {
             guard note(sequence, count, &stack) else { return true }
             (rack.tailProbe, recoveryPoint) = (.newData, snd.nxt)
             _ = write([.ack, .psh], at: sequence, count: count, isNew: true, &burst, &stack)
+            // A FIN may follow.
+            if snd.nxt == snd.end { owe(.data, &stack) }
             return true
         }
         let record = stack.records[recordTail]
         if record.count > Int(mss) {
-            guard stack.records.split(recordTail, at: record.end - Int(mss), tail: &recordTail) else { return true }
+            guard split(recordTail, at: record.end - Int(mss), &stack) else { return true }
         }
         guard writeAgain(recordTail, &burst, &stack) else { return false }
         (rack.tailProbe, recoveryPoint) = (.again, snd.nxt)
@@ -407,7 +405,7 @@ extension TCB {
         // The SYN tells, and so does the first segment behind it, as a SYN may be answered by one who keeps nothing of it.
         if flags.contains(.userTimeoutOwed) { options.userTimeout = userTimeoutToTell(stack) }
         let isAnswer = state == .synReceived
-        if isAnswer, flags.contains(.givesCookie) {
+        if isAnswer, opening.contains(.givesCookie) {
             options.setFastOpenCookie(stack.fastOpen.cookie(for: tuple, at: stack.now))
         }
         let count = state == .synSent && backoff == 0 ? offerFastOpen(&options, &stack) : 0

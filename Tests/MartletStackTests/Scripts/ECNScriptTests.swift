@@ -37,6 +37,23 @@ import Testing
             """)
     }
 
+    @Test("§6.1.1: a SYN-ACK that goes again does not agree, and no data is marked, but the peer's marks are echoed")
+    func answeredAgain() throws {
+        try ScriptRunner.play(
+            """
+            0 listen() = 0
+            +0 < SEW 0:0(0) win 65535 <mss 1000>
+            +0 > [noecn] SE. 0:0(0) ack 1 <...>
+            +.9~+1.1 > [noecn] S. 0:0(0) ack 1 <...>
+            +.1 < . 1:1(0) ack 1 win 65535
+            +0 accept() = 0
+            +0 write(100) = 100
+            +0 > [noecn] P. 1:101(100) ack 1
+            +0 < [ce] . 1:1001(1000) ack 101 win 65535
+            +0 > [noecn] E. 101:101(0) ack 1001
+            """)
+    }
+
     @Test("who never wants it, and who does not slow down for marks, says no")
     func refused() throws {
         for limits in [Self.limits(.never), Self.limits(.always, .bbr)] {

@@ -31,15 +31,21 @@ let isFullSimulation = unsafe getenv("MARTLET_SIMULATION").map { unsafe String(c
             isFullSimulation ? Path(bandwidth: 100_000_000, roundTrip: 20) : Path(bandwidth: 20_000_000, roundTrip: 50)
     }
 
-    /// Flows start 100 ms apart, have five seconds to find their share, and then 30 to show it, or 15 in a debug build.
-    static func compete(_ count: Int, _ algorithm: CongestionAlgorithm, isDumbbell: Bool, seed: UInt64) {
+    /// Flows start 100 ms apart, have five seconds to find their share, and then 30 to show it, or 15 in a debug build. BBR, which
+    /// looks for its share every two to three seconds, has 15 to find it.
+    ///
+    /// Unless windows are tuned, nothing but the congestion control is to say how much a flow gets.
+    static func compete(
+        _ count: Int, _ algorithm: CongestionAlgorithm, isDumbbell: Bool, isTuned: Bool = false, seed: UInt64
+    ) {
         let path = Path.present
         var limits = TCPLimits()
-        limits.receiveLimit = UInt32(4 * path.product)
-        limits.sendLimit = limits.receiveLimit
-        // Nothing but the congestion control is to say how much a flow gets.
-        limits.initialReceiveLimit = limits.receiveLimit
-        limits.initialSendLimit = limits.sendLimit
+        if !isTuned {
+            limits.receiveLimit = UInt32(4 * path.product)
+            limits.sendLimit = limits.receiveLimit
+            limits.initialReceiveLimit = limits.receiveLimit
+            limits.initialSendLimit = limits.sendLimit
+        }
         limits.ringMemory = 64 << 20
         limits.congestion = algorithm
         var link = LinkConditions(latency: .milliseconds(path.roundTrip / 2), bandwidth: path.bandwidth)
@@ -59,7 +65,7 @@ let isFullSimulation = unsafe getenv("MARTLET_SIMULATION").map { unsafe String(c
             hosts.check(isStarted, "no connection for flow \(number)")
             flows.run(&hosts, until: hosts.now + .milliseconds(100))
         }
-        flows.run(&hosts, until: hosts.now + .seconds(5))
+        flows.run(&hosts, until: hosts.now + .seconds(algorithm == .bbr ? 15 : 5))
         let before = flows.receivedCounts
         let seconds = isFullSimulation ? 30 : 15
         flows.run(&hosts, until: hosts.now + .seconds(seconds))
@@ -79,6 +85,11 @@ let isFullSimulation = unsafe getenv("MARTLET_SIMULATION").map { unsafe String(c
         isFullSimulation ? CongestionAlgorithm.allCases : [.newReno, .cubic])
     func oneHost(count: Int, algorithm: CongestionAlgorithm) {
         Self.compete(count, algorithm, isDumbbell: false, seed: UInt64(count))
+    }
+
+    @Test("windows that grow with what is read leave each flow its share", arguments: isFullSimulation ? [2, 8] : [2])
+    func tunedWindows(count: Int) {
+        Self.compete(count, .cubic, isDumbbell: false, isTuned: true, seed: UInt64(count))
     }
 
     @Test(

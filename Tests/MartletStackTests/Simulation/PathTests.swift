@@ -122,6 +122,25 @@ import Testing
         }
     }
 
+    @Test("a connection begins with what those before it have found out about its path")
+    func knownMTU() throws {
+        var link = Self.link()
+        link.mtu = 1000
+        var hosts = Hosts(link, seed: 1)
+        var flows = Transfers(seed: 1)
+        var dropped: [Int] = []
+        for number in 0..<2 {
+            flows.start(&hosts, byteCount: 100_000)
+            try hosts.drive(for: .seconds(100)) {
+                flows.turn(&$0)
+                return flows.areDone
+            }
+            hosts.check(flows[number].isIntact && flows[number].receivedCount == 100_000, "not all has come")
+            dropped.append(hosts.network.counters(from: 0, to: 1).droppedByMTU)
+        }
+        hosts.check(dropped[0] > 0 && dropped[1] == dropped[0], "\(dropped) packets were too long")
+    }
+
     @Test(
         "corrupted packets are caught by checksums, and repaired", arguments: [0.001, 0.01, 0.1], 0..<3 as Range<UInt64>
     )

@@ -34,7 +34,7 @@ import Testing
         #expect(share > least && share <= 1.001, "\(share)")
     }
 
-    @Test(arguments: [CongestionAlgorithm.newReno, .cubic])
+    @Test(arguments: CongestionAlgorithm.allCases)
     func `Two flows that start apart come to share evenly`(algorithm: CongestionAlgorithm) {
         var path = Path(link(buffers: 1), [Flow(algorithm)])
         path.run(to: 5)
@@ -53,9 +53,9 @@ import Testing
         var windows: [Double] = []
         var rates: [Double] = []
         var pipes: [Double] = []
-        path.run(to: 9, watchEach: 0.01) { path in
-            guard case .bbr(let bbr) = path.flows[0].control else { return }
-            #expect(bbr.mode == .probeBandwidth)
+        path.run(to: 13, watchEach: 0.01) { path in
+            guard case .bbr(let bbr) = path.flows[0].control, bbr.mode != .probeRTT else { return }
+            #expect(bbr.mode.isProbingBandwidth)
             windows.append(Double(bbr.cwnd) / path.link.product)
             rates.append(Double(bbr.pacingRate) / path.link.rate)
             pipes.append(Double(path.flows[0].pipe) / path.link.product)
@@ -63,9 +63,9 @@ import Testing
         guard case .bbr(let bbr) = path.flows[0].control else { return }
         #expect(abs(Double(bbr.bandwidth) / 2e6 - 1) < 0.03, "\(bbr.bandwidth)")
         #expect(bbr.roundTrip >= 40_000 && bbr.roundTrip < 42_000)
-        // Twice the product, and three bursts of at most two milliseconds.
-        #expect(windows.allSatisfy { $0 > 1.9 && $0 < 2.4 }, "\(windows.min()!) … \(windows.max()!)")
-        #expect(rates.allSatisfy { $0 > 0.7 && $0 < 1.3 }, "\(rates.min()!) … \(rates.max()!)")
+        // Twice the product and a quarter while it probes, and half of it when it has just measured the round trip.
+        #expect(windows.allSatisfy { $0 > 0.45 && $0 < 2.4 }, "\(windows.min()!) … \(windows.max()!)")
+        #expect(rates.allSatisfy { $0 > 0.85 && $0 < 1.3 }, "\(rates.min()!) … \(rates.max()!)")
         let mean = rates.reduce(0, +) / Double(rates.count)
         #expect(abs(mean - 1) < 0.05, "\(mean)")
         // What is in flight is the product and little of a queue, though four times as much would fit.
@@ -74,7 +74,7 @@ import Testing
         #expect(path.flows[0].timeouts == 0)
     }
 
-    @Test func `BBR measures the round trip anew every ten seconds, with four segments in flight`() {
+    @Test func `BBR measures the round trip anew every five seconds, with half of the product in flight`() {
         var path = Path(link(buffers: 4), [Flow(.bbr)])
         var least = UInt32.max
         var modes: Set<BBR.Mode> = []
@@ -83,13 +83,13 @@ import Testing
             modes.insert(bbr.mode)
             if bbr.mode == .probeRTT {
                 least = min(least, path.flows[0].pipe)
-                #expect(bbr.cwnd == 4 * 1_448)
+                #expect(Double(bbr.cwnd) < 0.55 * path.link.product)
             }
         }
-        #expect(modes == [.startup, .drain, .probeBandwidth, .probeRTT])
-        #expect(least <= 4 * 1_448)
-        // It costs a fifth of a second each time.
-        #expect(delivered(path)[0] > 0.95 * 22 * 2e6)
+        #expect(modes == [.startup, .drain, .down, .cruise, .refill, .up, .probeRTT])
+        #expect(Double(least) < 0.52 * path.link.product, "\(least)")
+        // It costs half of a fifth of a second each time.
+        #expect(delivered(path)[0] > 0.93 * 22 * 2e6)
     }
 
     @Test func `One loss in a hundred hardly slows BBR, and slows the others a lot`() {
@@ -99,17 +99,17 @@ import Testing
             path.run(to: 20)
             shares[algorithm] = delivered(path)[0] / (20 * 2e6)
         }
-        #expect(shares[.bbr]! > 0.85, "\(shares)")
+        #expect(shares[.bbr]! > 0.8, "\(shares)")
         #expect(shares[.newReno]! < 0.4 && shares[.cubic]! < 0.5, "\(shares)")
         // 1.22 / √0.01 segments a round trip, for the one with a formula: 12.2 of 55.
         #expect(abs(shares[.newReno]! - 12.2 / 55) < 0.08, "\(shares)")
     }
 
-    @Test func `A path that grows slower is noticed within ten rounds and some`() {
+    @Test func `A path that grows slower is noticed with the second probe from then on`() {
         var path = Path(link(buffers: 2), [Flow(.bbr)])
         path.run(to: 3)
         path.link = Bottleneck(rate: 1e6, roundTrip: 0.04, buffer: 160_000)
-        path.run(to: 6)
+        path.run(to: 14)
         guard case .bbr(let bbr) = path.flows[0].control else { return }
         #expect(abs(Double(bbr.bandwidth) / 1e6 - 1) < 0.05, "\(bbr.bandwidth)")
     }

@@ -49,7 +49,7 @@ import Testing
         #expect(cubic.cwnd == 1_000 && cubic.ssthresh == 7_000)
         var bbr = CongestionControl(.bbr)
         bbr.established(mss: 1_000)
-        #expect(bbr.lose() == .max && bbr.cwnd == 11_000)
+        #expect(bbr.lose() == .max && bbr.cwnd == 10_000)
     }
 
     @Test(arguments: CongestionAlgorithm.allCases, UInt64(1)...12)

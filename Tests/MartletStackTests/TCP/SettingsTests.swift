@@ -64,6 +64,36 @@ import Testing
         #expect(pair.server.tcp.settingsCount == 1, "settings for no connection are kept")
     }
 
+    @Test("another algorithm goes on from the windows of the one before", arguments: CongestionAlgorithm.allCases)
+    func otherAlgorithm(algorithm: CongestionAlgorithm) throws {
+        for first in CongestionAlgorithm.allCases where first != algorithm {
+            var control = CongestionControl(first)
+            control.established(mss: 1_000)
+            for _ in 0..<20 {
+                control.acknowledged(
+                    Acknowledgement(
+                        now: .zero, bytes: 1_000, pipe: 10_000, sampleRTT: 100_000, smoothedRTT: 100_000,
+                        isCwndLimited: true))
+            }
+            _ = control.lose()
+            control.recoveryEnded(at: .zero)
+            let (window, threshold) = (control.cwnd, control.ssthresh)
+            control.change(to: algorithm, mss: 1_000, smoothedRTT: 100_000, at: .zero, random: 1)
+            #expect(control.algorithm == algorithm && control.cwnd == window)
+            #expect(control.ssthresh == (algorithm == .bbr ? .max : threshold))
+        }
+        var limits = TCPLimits()
+        limits.congestion = algorithm == .bbr ? .cubic : .bbr
+        var pair = try LifetimeTests.established(limits)
+        let client = pair.clientID!
+        // Only BBR has a rate.
+        #expect((pair.client.info(of: client)!.pacingRate > 0) == (algorithm != .bbr))
+        var settings = TCPSettings()
+        settings.congestion = algorithm
+        #expect(pair.client.set(settings, of: client) == true)
+        #expect((pair.client.info(of: client)!.pacingRate > 0) == (algorithm == .bbr))
+    }
+
     @Test("more different settings than there is room for are refused and counted, and change nothing")
     func tooMany() throws {
         var limits = TCPLimits()
