@@ -230,6 +230,7 @@ extension TCP {
         table[slot].state = .synReceived
         table[slot].synArrives(halfOpen.syn, &connections)
         table[slot].backoff = retransmissions
+        if retransmissions > 0 { table[slot].flags.insert(.unmarked) }
         // Not a round trip of nothing: see `becomeEstablished`.
         table[slot].rack.sentAt = sentAt ?? .distantFuture
         table[slot].statistics.segmentsOut = 1 + UInt32(retransmissions)
@@ -267,7 +268,9 @@ extension TCP {
             connections.answers.removeFirst()
         }
         while let place = synQueue.popOwing() {
-            let answer = synAck(synQueue[place], synQueue.tuple(at: place))
+            var answer = synAck(synQueue[place], synQueue.tuple(at: place))
+            // What drops a SYN-ACK may do so for its flags: one that goes again does not agree (RFC 3168 §6.1.1).
+            if synQueue.retransmissions(at: place) > 0 { answer.flags.remove(.ece) }
             guard answer.write(into: &burst, connections.settings) else {
                 synQueue.owe(place)
                 return false

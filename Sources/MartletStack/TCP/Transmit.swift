@@ -409,18 +409,15 @@ extension TCB {
             options.setFastOpenCookie(stack.fastOpen.cookie(for: tuple, at: stack.now))
         }
         let count = state == .synSent && backoff == 0 ? offerFastOpen(&options, &stack) : 0
-        if count > 0 {
-            frame.setLength(count)
-            var payload = frame.mutableBytes
-            stack.rings.read(sendRing, at: (initialSend + 1).bits, into: &payload)
-        }
+        frame.setLength(count)
+        let payloadSum = count > 0 ? fill(&frame, from: initialSend + 1, stack) : 0
         let extra = ecnFlagsOfSYN(stack)
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: initialSend,
             acknowledgment: isAnswer ? rcv.nxt : SequenceNumber(0),
             flags: extra.union(isAnswer ? [.syn, .ack] : [.syn]),
             window: UInt16(clamping: min(Int(receiveLimit), 65_535)))
-        finish(header, options, &frame, &stack)
+        finish(header, options, payloadSum, &frame, &stack)
         burst.append(frame)
         if snd.nxt == initialSend {
             snd.nxt = initialSend + 1 + count
@@ -436,18 +433,19 @@ extension TCB {
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: snd.nxt,
             acknowledgment: rcv.nxt, flags: [.rst, .ack], window: 0)
-        finish(header, TCPOptions(), &frame, &stack)
+        finish(header, TCPOptions(), 0, &frame, &stack)
         burst.append(frame)
         stack.counters.resetsOut &+= 1
         return true
     }
 
-    /// Makes an empty frame a segment.
+    /// Makes a segment of a frame that holds its payload, if there is any.
     private mutating func finish(
-        _ header: TCPHeader, _ options: TCPOptions, _ frame: inout Frame, _ stack: inout Connections
+        _ header: TCPHeader, _ options: TCPOptions, _ payloadSum: UInt16, _ frame: inout Frame,
+        _ stack: inout Connections
     ) {
         if stack.limits.checksumPartial { frame.offload.insert(.checksumPartial) }
-        SegmentOut.prepend(header, options, tuple, &frame)
+        SegmentOut.prepend(header, options, tuple, payloadSum: payloadSum, &frame)
         rewriteHeader(&frame, stack)
         note(frame, &stack)
     }

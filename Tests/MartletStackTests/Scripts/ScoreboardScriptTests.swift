@@ -35,7 +35,7 @@ import Testing
                 """)
     }
 
-    @Test("RFC 5682 §2.1: until a timeout is repaired, a second one does not send new data in the place of what is lost")
+    @Test("RFC 5682 §2.1: until a timeout is repaired, a second one sends no new data in the place of what is lost")
     func frtoOnce() throws {
         try ScriptRunner.play(
             OptionScriptTests.withSACK + "+0 write(20000) = 20000\n" + SpuriousScriptTests.segments(0..<10, size: 1000)

@@ -16,7 +16,8 @@ import Testing
     }
 
     private func ack(
-        at now: Instant, bytes: UInt32 = 1_000, lost: UInt32 = 0, pipe: UInt32, rate: UInt64, delivered: UInt32 = 100_000,
+        at now: Instant, bytes: UInt32 = 1_000, lost: UInt32 = 0, pipe: UInt32, rate: UInt64,
+        delivered: UInt32 = 100_000,
         starts: Bool = true, isAppLimited: Bool = false, rtt: UInt32 = 100_000
     ) -> Acknowledgement {
         let sample = RateSample(rate: rate, delivered: delivered, isAppLimited: isAppLimited, isRoundStart: starts)
@@ -91,7 +92,8 @@ import Testing
         #expect(isPaced(bbr, at: bbr.bandwidth / 2))
     }
 
-    @Test func `Startup ends with a round of six losses that are more than a fiftieth, and what was borne is the bound`() {
+    @Test
+    func `Startup ends with a round of six losses that are more than a fiftieth, and what was borne is the bound`() {
         var bbr = established()
         bbr.acknowledged(ack(at: at(100), pipe: 100_000, rate: 500_000))
         for _ in 0..<6 {
@@ -206,7 +208,8 @@ import Testing
         #expect(bbr.cwnd <= 123_000 - 123_000 / 20 * 3)
     }
 
-    @Test func `A recovery and a timeout give the window back when they end, and the bounds if they were for nothing`() {
+    @Test func `A recovery and a timeout give the window back when they end, and the bounds if they were for nothing`()
+    {
         var bbr = cruising()
         #expect(bbr.congestionEvent(.loss, flightSize: 100_000, pipe: 90_000, at: at(502)) == .max)
         #expect(bbr.cwnd == 150_000)
@@ -229,7 +232,8 @@ import Testing
         #expect(bbr.cwnd == before)
     }
 
-    @Test func `A round trip five seconds old is probed for a fifth of a second and a round, with half of the product`() {
+    @Test func `A round trip five seconds old is probed for a fifth of a second and a round, with half of the product`()
+    {
         var bbr = cruising()
         let before = bbr.cwnd
         // No ACK for a while, so that no probe for bandwidth comes between.

@@ -77,7 +77,8 @@ struct Strangers: ~Copyable {
         let there = FourTuple(
             localAddress: ends.remoteAddress, localPort: ends.remotePort, remoteAddress: ends.localAddress,
             remotePort: ends.localPort)
-        SegmentOut.prepend(header, options, there, &frame)
+        let payloadSum = frame.bytes.onesComplementSum()
+        SegmentOut.prepend(header, options, there, payloadSum: payloadSum, &frame)
         burst.append(frame)
     }
 
