@@ -31,7 +31,10 @@ extension Core {
         _ name: LinkName, _ body: @Sendable (OpenLink) async throws -> R
     ) async throws -> R {
         try await onCore {
-            guard name.kind == .memory else { return try await use(try open(name), body) }
+            guard name.kind == .memory else {
+                let link = try withFramePool { pool throws(LinkError) in try name.open(for: pool) }
+                return try await use(link, body)
+            }
             let end = links.pipeEnd(name.name)
             let link = try withFramePool { AnyLink(MemoryLink(end, pool: $0)) }
             return try await use(link, closing: { links.willClose(end) }, body)

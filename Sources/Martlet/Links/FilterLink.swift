@@ -29,7 +29,14 @@ public struct FilterLink<Inner: Link & ~Copyable>: Link, ~Copyable {
         // What is not wanted must not keep a caller waiting for ever: a few times, then it looks after other things.
         for _ in 0..<8 where burst.isEmpty {
             guard inner.receive(into: &burst) > 0 else { return 0 }
-            let removed = burst.removeAll { !filter.matches($0.bytes) }
+            var bytes = 0
+            let removed = burst.removeAll { frame in
+                if filter.matches(frame.bytes) { return false }
+                bytes &+= frame.length
+                return true
+            }
+            // The inner link has counted them as received, and what is dropped is not.
+            inner.counters.received.count(-removed, bytes: -bytes)
             inner.counters.received.drops[.filtered] &+= UInt64(removed)
         }
         return target.moveFrames(from: &burst)

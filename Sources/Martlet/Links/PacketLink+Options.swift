@@ -86,7 +86,8 @@ extension PacketLink {
         var framesPerBlock: Int { block / frame }
 
         init(_ options: Options, mtu: Int, link: String) throws(LinkError) {
-            let longest = max(options.largestFrame ?? mtu + 18, 64)
+            // The MTU of `lo` is more than an IP packet can have.
+            let longest = max(options.largestFrame ?? min(mtu + 18, 65_549), 64)
             guard longest <= 65_549, options.receives || options.transmits, options.transmitFrames > 0 else {
                 throw .invalid(
                     link: link, reason: "a packet socket receives or transmits, and frames have 65,549 bytes at most")
