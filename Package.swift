@@ -52,7 +52,7 @@ let package = Package(
         .executableTarget(
             name: "MartletTool",
             dependencies: [
-                "Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Martlet", "MartletStack", .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),
@@ -62,7 +62,12 @@ let package = Package(
         .testTarget(
             name: "MartletSimulationTests", dependencies: ["MartletSimulation", "MartletStack"], swiftSettings: strict),
         .testTarget(
-            name: "MartletToolTests", dependencies: ["MartletTool", "Martlet", "NetworkRig"], swiftSettings: strict),
+            name: "MartletToolTests",
+            dependencies: [
+                "MartletTool", "Martlet", "MartletStack", "NetworkRig",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "MartletTests",
             dependencies: ["Martlet", "MartletStack", "MartletSimulation", "CMartlet", "NetworkRig"],

@@ -1,5 +1,5 @@
 // The command-line tool: one file a subcommand in this folder, and beside it a room for each thing they are made of.
-// `Load/` is the load generator, `Doctor/` what is looked at on a machine, `Terminal/` what is shown.
+// `Load/` is the load generator, `Links/` what runs frames, `Doctor/` what is looked at on a machine, `Terminal/` what is shown.
 
 import ArgumentParser
 
@@ -12,5 +12,8 @@ struct MartletCommand: AsyncParsableCommand {
             Start with 'martlet demo': it needs no root and no network, and takes a few seconds. Where something does not \
             work, 'martlet doctor' says what is missing and what to do about it.
             """,
-        subcommands: [Demo.self, Doctor.self, Load.self])
+        subcommands: [
+            Demo.self, Doctor.self, Load.self, Generate.self, Receive.self, Forward.self, SwitchCommand.self,
+            Capture.self,
+        ])
 }

@@ -1,10 +1,12 @@
-// The two clocks of a measurement: the time that passes, and the time that a thread has computed.
+// The clocks of a measurement: the time that passes, and the time that the process or one of its threads has computed.
 
 import Glibc
 
 enum Clock {
     /// CLOCK_MONOTONIC in nanoseconds.
     static var now: Int64 { read(CLOCK_MONOTONIC) }
+    /// The CPU time of the process, in nanoseconds.
+    static var process: Int64 { read(CLOCK_PROCESS_CPUTIME_ID) }
 
     fileprivate static func read(_ clock: clockid_t) -> Int64 {
         var time = timespec()
