@@ -102,9 +102,11 @@ import Testing
                 asked += 1
                 // The two talk for ever.
                 if pair.client.receive(client, { $0.byteCount }) > 0 || asked == 1 {
-                    _ = pair.client.send(client, [1].span.bytes)
+                    _ = unsafe pair.client.send(client, [1].span.bytes)
                 }
-                if pair.server.receive(server, { $0.byteCount }) > 0 { _ = pair.server.send(server, [2].span.bytes) }
+                if pair.server.receive(server, { $0.byteCount }) > 0 {
+                    _ = unsafe pair.server.send(server, [2].span.bytes)
+                }
                 return false
             }
         }
