@@ -190,6 +190,7 @@ public struct TAPLink: Link, ~Copyable {
         let start = max(burst.frameHeadroom, prefix)
         let room = burst.frameCapacity - start
         let (arena, capacity) = unsafe (burst.arena, burst.frameCapacity)
+        let scratch = unsafe scratch
         let asked = unsafe scratch.pointee.descriptors.withUnsafePlaces(wanted) {
             unsafe burst.takeDescriptors(into: $0)
         }
@@ -335,6 +336,8 @@ public struct TAPLink: Link, ~Copyable {
 
     /// Makes the calls for the first `count` pieces, and leaves their results.
     private mutating func transfer(_ count: Int, isWriting: Bool) {
+        // A copy, here and above: Swift 6.3.1 cannot compile a mutation through the member for the thread sanitizer.
+        let scratch = unsafe scratch
         unsafe scratch.pointee.pieces.withUnsafePlaces(count) { pieces in
             unsafe scratch.pointee.results.withUnsafePlaces(count) { results in
                 guard let first = pieces.baseAddress, let result = results.baseAddress else { return }
