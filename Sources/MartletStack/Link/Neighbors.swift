@@ -174,7 +174,7 @@ struct Neighbors: ~Copyable {
     /// it is being asked.
     mutating func doubt(_ address: IPAddress, on interface: UInt8, at now: Instant) {
         guard let slot = find(address, on: interface) else { return }
-        guard entries[slot].state == .reachable || entries[slot].state == .stale else { return }
+        guard entries[slot].state != .incomplete, entries[slot].state != .probe else { return }
         change(slot, to: .delay)
         timers.arm(Int32(slot), at: now)
     }

@@ -117,8 +117,19 @@ struct FaultStage: ~Copyable {
         hear()
     }
 
+    /// Lets time pass. Who is on the link hears each frame when it goes, not at the end.
     mutating func wait(_ duration: Duration) {
-        host.wait(duration)
+        let end = host.now + duration
+        host.flush()
+        hear()
+        var rounds = 0
+        while let deadline = host.stack.nextDeadline, deadline <= end {
+            host.wait(.nanoseconds(max(0, deadline.nanoseconds - host.now.nanoseconds)))
+            hear()
+            rounds += 1
+            precondition(rounds < 100_000, "the stack has always something to do")
+        }
+        host.wait(.nanoseconds(end.nanoseconds - host.now.nanoseconds))
         hear()
     }
 
@@ -130,20 +141,25 @@ struct FaultStage: ~Copyable {
             let payload = Array(frame.dropFirst(14))
             let type = UInt16(frame[12]) << 8 | UInt16(frame[13])
             if type == 0x0806 || family == .v6 && payload[6] == 58 && payload[40] == 135 {
-                if let answer = answer(payload, type) {
+                if let answer = answer(payload, type, to: frame) {
                     host.receive(answer)
                     hear()
                     continue
                 }
             }
-            if type != 0x0806, let segment = try? SegmentOnWire(payload), note(segment) { continue }
+            if type != 0x0806, let segment = try? SegmentOnWire(payload), note(segment, of: frame) { continue }
             others.append(payload)
         }
         while host.stack.nextEvent() != nil {}
     }
 
-    private func answer(_ payload: [UInt8], _ type: UInt16) -> [UInt8]? {
-        for who in Who.allCases {
+    /// Whether a peer's interface takes a frame: it is for its address or for a group.
+    private func takes(_ who: Who, _ frame: [UInt8]) -> Bool {
+        frame[0] & 1 == 1 || frame.starts(with: FrameBytes.octets(self[who].mac))
+    }
+
+    private func answer(_ payload: [UInt8], _ type: UInt16, to frame: [UInt8]) -> [UInt8]? {
+        for who in Who.allCases where takes(who, frame) {
             let peer = self[who]
             let octets = FrameBytes.octets(peer.end.address)
             if type == 0x0806, payload[7] == 1, Array(payload[24..<28]) == octets {
@@ -160,9 +176,11 @@ struct FaultStage: ~Copyable {
         return nil
     }
 
-    private mutating func note(_ segment: SegmentOnWire) -> Bool {
+    private mutating func note(_ segment: SegmentOnWire, of frame: [UInt8]) -> Bool {
         for who in Who.allCases
-        where segment.destination == self[who].end.address && segment.destinationPort == self[who].end.port {
+        where takes(who, frame) && segment.destination == self[who].end.address
+            && segment.destinationPort == self[who].end.port
+        {
             if segment.absolute.flags.contains(.syn) { self[who].local.initialSequence = segment.absolute.sequence }
             self[who].heard.append(segment)
             guard let relative = segment.relative(to: self[who].flow.reversed), !relative.flags.contains(.rst) else {
