@@ -6,7 +6,11 @@ public struct StackCounters: BitwiseCopyable, Sendable {
     public internal(set) var network: NetworkCounters
     /// ARP and Neighbor Discovery.
     public internal(set) var neighbors: NeighborCounters
+    /// Datagrams that came in pieces, and why pieces were dropped.
+    public internal(set) var fragments: FragmentCounters
+    /// Segments and connections.
     public internal(set) var tcp: TCPCounters
+    /// Datagrams and sockets.
     public internal(set) var udp: UDPCounters
     /// Interface events that nobody fetched before there were ``InterfaceEvent/capacity`` of them.
     public internal(set) var interfaceEventsLost: UInt64

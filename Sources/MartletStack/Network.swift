@@ -34,6 +34,8 @@ struct Network: ~Copyable {
     var interfaces: [Interface]
     var addresses = LocalAddresses()
     var groups = MulticastGroups()
+    /// Who asks for groups on each interface: for IPv4, and for IPv6.
+    var queriers: [GroupQuerier]
     var routes: Routes
     var destinations: DestinationCache
     var neighbors: Neighbors
@@ -61,6 +63,7 @@ struct Network: ~Copyable {
     ) {
         precondition(!configurations.isEmpty && configurations.count <= 255, "a stack has 1 ... 255 interfaces")
         interfaces = configurations.map { Interface($0) }
+        queriers = Array(repeating: GroupQuerier(), count: 2 * configurations.count)
         random = StackRandom(secret: secret)
         routes = Routes(capacity: limits.routes)
         destinations = DestinationCache(capacity: limits.destinations, using: &random)
@@ -161,6 +164,8 @@ public enum PacketDrop: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case noRoom
     /// A message of a DHCP server that the client does not believe.
     case ignoredDHCP
+    /// A message of IGMP or MLD that cannot be believed, or is for routers.
+    case ignoredMembership
 }
 
 /// Counts of what happened below the transports.

@@ -58,15 +58,16 @@ extension Stack {
     /// What a DHCP server has lent an interface; nil if there is no lease.
     public func lease(of interface: UInt8) -> DHCPLease? { network.autoconfigurations[Int(interface)].dhcp?.lease }
 
-    /// Takes packets for a multicast group. Who joins twice has to leave twice. Returns false if the stack is in 32 groups.
+    /// Takes packets for a multicast group, and tells multicast routers so, by IGMPv3 (RFC 3376) or MLDv2 (RFC 3810) or the version
+    /// that they speak. Who joins twice has to leave twice. Returns false if the program is in 32 groups.
     ///
     /// - Precondition: `group` is a multicast address, and the stack has the interface.
     public mutating func join(_ group: IPAddress, on interface: UInt8) -> Bool {
-        network.groups.join(group, on: interface)
+        network.join(group, on: interface, for: .program, at: tcp.now)
     }
 
-    /// Takes back a ``join(_:on:)``. Returns false if there was none.
+    /// Takes back a ``join(_:on:)``; routers hear of it when it was the last. Returns false if there was none.
     public mutating func leave(_ group: IPAddress, on interface: UInt8) -> Bool {
-        network.groups.leave(group, on: interface)
+        network.leave(group, on: interface, for: .program, at: tcp.now)
     }
 }

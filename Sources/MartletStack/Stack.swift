@@ -118,7 +118,8 @@ public struct Stack: ~Copyable {
     /// What has happened since the stack was made. O(1), a copy of about 700 bytes.
     public var counters: StackCounters {
         StackCounters(
-            network: network.counters, neighbors: network.neighbors.counters, tcp: tcp.counters, udp: udp.counters,
+            network: network.counters, neighbors: network.neighbors.counters,
+            fragments: network.reassembly.counters, tcp: tcp.counters, udp: udp.counters,
             interfaceEventsLost: network.news.lost)
     }
 

@@ -45,7 +45,7 @@ struct ReassembledDatagram: BitwiseCopyable, Equatable {
     var isCongestionExperienced: Bool
 }
 
-enum FragmentDrop: UInt8, BitwiseCopyable, CaseIterable {
+public enum FragmentDrop: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// It has no bytes.
     case empty
     /// It is not the last one, and its length is no multiple of 8 (for IPv6, RFC 8200 §4.5: send Parameter Problem).
@@ -68,6 +68,23 @@ enum FragmentDrop: UInt8, BitwiseCopyable, CaseIterable {
     case mixedECN
     /// There is no memory for so many bytes, or the source has its share of it. The datagram is discarded.
     case noMemory
+}
+
+/// Counts of what came in pieces.
+public struct FragmentCounters: BitwiseCopyable, Sendable {
+    private var drops = InlineArray<11, UInt64>(repeating: 0)
+    /// Datagrams that have become whole.
+    public internal(set) var completed: UInt64 = 0
+    /// Datagrams whose pieces did not all come in time.
+    public internal(set) var timedOut: UInt64 = 0
+    /// Datagrams given up for newer ones.
+    public internal(set) var evicted: UInt64 = 0
+
+    /// Fragments dropped for a reason.
+    public internal(set) subscript(reason: FragmentDrop) -> UInt64 {
+        get { drops[Int(reason.rawValue)] }
+        set { drops[Int(reason.rawValue)] = newValue }
+    }
 }
 
 /// A datagram whose time is over.

@@ -123,6 +123,9 @@ extension Network {
         case .neighborDiscovery:
             neighborDiscoveryArrives(message, packet, arrival)
             return false
+        case .membership:
+            mldArrives(message, packet, arrival)
+            return false
         case .packetTooBig(let mtu):
             guard let quoted = QuotedPacket(ipv6: message.from(ICMPv6Message.length)) else { break }
             counters.icmpErrorsIn &+= 1

@@ -16,7 +16,7 @@ extension Stack {
         guard header.isIntact(bytes) else { return network.dropped(.badChecksum) }
         let (source, destination) = (header.source, header.destination)
         guard !source.isMulticast, !network.addresses.isBroadcast(source, on: arrival.interface),
-            !source.isLoopback, source != .any || header.protocol == .udp
+            !source.isLoopback, source != .any || header.protocol == .udp || header.protocol == .igmp
         else { return network.dropped(.badSource) }
         if !network.addresses.contains(.v4(destination)) {
             guard
@@ -56,6 +56,7 @@ extension Stack {
             guard network.icmpv4Arrives(payload, source, arrival, &tcp, &udp) else { return nil }
             return EchoRequest(
                 offset: Int(header.headerLength), length: payload.byteCount, from: .v4(source), to: .v4(destination))
+        case .igmp: network.igmpArrives(payload, header, arrival)
         default:
             network.drop(.unknownProtocol)
             network.sendError(
@@ -103,6 +104,7 @@ extension Stack {
             fragmentArrives(header, extensions, fragment, bytes, arrival)
             return nil
         }
+        arrival.hasRouterAlert = extensions.hasRouterAlert
         let payload = bytes.extracting(Int(extensions.offset)..<header.totalLength)
         switch extensions.protocol {
         case .tcp:

@@ -36,6 +36,31 @@ enum IPOut {
         }
     }
 
+    /// Prepends the header of a message to multicast routers of the link: one hop, with the Router Alert option (RFC 2113), and with
+    /// the precedence of what runs a network (RFC 3376 §4).
+    static func prependAlerting(from source: IPv4Address, to destination: IPv4Address, _ frame: inout Frame) {
+        var header = IPv4Header(
+            source: source, destination: destination, protocol: .igmp, payloadLength: frame.length + 4, timeToLive: 1)
+        (header.headerLength, header.dscp) = (24, 48)
+        frame.prepend(24)
+        var bytes = frame.mutableBytes
+        header.write(to: &bytes)
+        bytes.store(0x9404_0000 as UInt32, at: 20)
+        bytes.store(~bytes.bytes.extracting(0..<24).onesComplementSum(), at: 10)
+    }
+
+    /// The same for IPv6 (RFC 2711, RFC 3810 §5): the option stands in a hop-by-hop header.
+    static func prependAlerting(from source: IPv6Address, to destination: IPv6Address, _ frame: inout Frame) {
+        let payload = frame.length + 8
+        frame.prepend(IPv6Header.length + 8)
+        let header = IPv6Header(
+            source: source, destination: destination, nextHeader: .hopByHop, payloadLength: payload, hopLimit: 1)
+        var bytes = frame.mutableBytes
+        header.write(to: &bytes)
+        // ICMPv6 follows; Router Alert, of MLD; and padding.
+        bytes.store(0x3A00_0502_0000_0100 as UInt64, at: IPv6Header.length)
+    }
+
     /// Writes the header of a packet with a TCP segment to the first 20 bytes of `space`, in as few stores as can be.
     ///
     /// - Precondition: the segment has 65,515 bytes at most.

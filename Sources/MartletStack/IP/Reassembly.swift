@@ -50,12 +50,7 @@ struct Reassembly: ~Copyable {
     private var oldest: UInt32 = .max
     private var newest: UInt32 = .max
 
-    /// Fragments dropped, by reason.
-    private(set) var drops = InlineArray<11, UInt64>(repeating: 0)
-    private(set) var completed: UInt64 = 0
-    private(set) var timedOut: UInt64 = 0
-    /// Datagrams given up for newer ones.
-    private(set) var evicted: UInt64 = 0
+    private(set) var counters = FragmentCounters()
 
     init(limits: ReassemblyLimits = ReassemblyLimits(), now: Instant, using random: inout some RandomNumberGenerator) {
         precondition(limits.datagrams > 0 && limits.fragments > 1 && limits.byteCount >= 1 << 16, "no room")
@@ -74,9 +69,6 @@ struct Reassembly: ~Copyable {
 
     /// Bytes of memory taken.
     var bytesTaken: Int { memory.bytesTaken }
-
-    /// Fragments dropped for a reason.
-    subscript(drops reason: FragmentDrop) -> UInt64 { drops[Int(reason.rawValue)] }
 
     // MARK: Receiving
 
@@ -148,7 +140,7 @@ struct Reassembly: ~Copyable {
                 hadFirst && !datagram.isDiscarded ? memory.run(of: datagram.memory, at: 0, count: 8).number(at: 0) : 0
             remove(Int(timer))
             if datagram.isDiscarded { continue }
-            timedOut += 1
+            counters.timedOut &+= 1
             return ReassemblyTimeout(
                 key: datagram.key, hadFirst: hadFirst, nextHeader: datagram.nextHeader, firstBytes: firstBytes)
         }
@@ -295,7 +287,7 @@ struct Reassembly: ~Copyable {
         if let kept, Int(slot) == kept, slot != .max { slot = datagrams[kept].next }
         guard slot != .max else { return false }
         remove(Int(slot))
-        evicted += 1
+        counters.evicted &+= 1
         return true
     }
 
@@ -310,7 +302,7 @@ struct Reassembly: ~Copyable {
     private mutating func finish(_ slot: Int) -> ReassembledDatagram {
         leave(slot)
         datagrams[slot].isWhole = true
-        completed += 1
+        counters.completed &+= 1
         let datagram = datagrams[slot]
         return ReassembledDatagram(
             slot: slot, byteCount: datagram.received, nextHeader: datagram.nextHeader,
@@ -338,7 +330,7 @@ struct Reassembly: ~Copyable {
     }
 
     private mutating func drop(_ reason: FragmentDrop) -> ReassemblyOutcome {
-        drops[Int(reason.rawValue)] += 1
+        counters[reason] &+= 1
         return .dropped(reason)
     }
 }

@@ -76,6 +76,10 @@ extension Network {
             return false
         }
         if isNew, entry.isUsable { tell(.gained, entry) }
+        // RFC 4862 §5.4.2: routers and switches hear of the group before the address is asked for in it.
+        if isNew, let group = solicitedNodes(of: entry) {
+            _ = join(group, on: interface, for: .address, at: entry.claim?.deadline ?? now)
+        }
         // A prefix of routers is on the link only if they say so, which has a route of its own.
         if origin != .autoconfigured {
             _ = routes.insert(address, length: Int(prefixLength), on: interface, from: .connected)
@@ -90,6 +94,7 @@ extension Network {
         guard let position = addresses.position(of: address) else { return }
         let entry = addresses[position]
         _ = addresses.remove(address)
+        if let group = solicitedNodes(of: entry) { _ = leave(group, on: entry.interface, for: .address, at: .zero) }
         if entry.isUsable || change == .conflict { tell(change, entry) }
         var isShared = false
         for other in addresses.entries
@@ -101,6 +106,14 @@ extension Network {
         }
         destinations.forgetAll()
         maintainSoon()
+    }
+
+    /// The group that an address of ours is asked for in; nil if it is asked for in none.
+    private func solicitedNodes(of entry: LocalAddress) -> IPAddress? {
+        guard interfaces[Int(entry.interface)].linkAddress != nil, case .v6(let address) = entry.address else {
+            return nil
+        }
+        return .v6(address.solicitedNode)
     }
 
     private mutating func tell(_ change: InterfaceEvent.Change, _ entry: LocalAddress) {
@@ -253,6 +266,7 @@ extension Network {
             next = min(next, autoconfigurations[number].solicitation.deadline)
         }
         for number in autoconfigurations.indices { next = min(next, advanceDHCP(on: UInt8(number), at: now)) }
+        next = min(next, reportGroups(at: now))
         for position in 0..<addresses.count {
             guard var claim = addresses[position].claim else { continue }
             while let action = claim.nextAction(at: now, using: &random) {

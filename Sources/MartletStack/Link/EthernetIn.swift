@@ -7,6 +7,8 @@ struct Arrival: BitwiseCopyable {
     var isGroupFrame = false
     /// The packet was, too.
     var isGroupPacket = false
+    /// The packet asks routers to look at it.
+    var hasRouterAlert = false
     /// The link has verified the transport checksum.
     var isVerified = false
     /// A router on the way has marked the packet (RFC 3168 §5).

@@ -35,6 +35,19 @@ extension Network {
         frames.append(frame)
     }
 
+    /// Queues a packet for a group as a frame of this interface, whatever routes say.
+    mutating func sendToGroup(
+        _ packet: consuming Frame, _ etherType: EtherType, _ group: MACAddress, on interface: UInt8
+    ) {
+        if interfaces[Int(interface)].linkAddress != nil {
+            return sendLinkFrame(packet, etherType, to: group, on: interface)
+        }
+        var frame = packet
+        guard !frames.isFull else { return drop(.noRoom) }
+        frame.interface = interface
+        frames.append(frame)
+    }
+
     @inline(__always)
     private func prependEthernet(
         _ etherType: EtherType, to linkAddress: MACAddress, _ link: Interface, _ frame: inout Frame

@@ -31,6 +31,8 @@ struct ICMPv6Message: BitwiseCopyable, Hashable, Sendable {
         case echoReply(ICMPEcho)
         /// One of ``NDPMessage``.
         case neighborDiscovery
+        /// Of MLD: see ``MembershipQuery``.
+        case membership
         case other
     }
 
@@ -55,7 +57,7 @@ struct ICMPv6Message: BitwiseCopyable, Hashable, Sendable {
 
     /// A message whose checksum is yet to be computed.
     ///
-    /// - Precondition: `meaning` is neither `neighborDiscovery` nor `other`.
+    /// - Precondition: `meaning` is none of `neighborDiscovery`, `membership` and `other`.
     @inlinable
     init(_ meaning: Meaning) {
         checksum = 0
@@ -66,7 +68,7 @@ struct ICMPv6Message: BitwiseCopyable, Hashable, Sendable {
         case .parameterProblem(let code, let pointer): (type, self.code, rest) = (4, code, pointer)
         case .echoRequest(let echo): (type, code, rest) = (128, 0, echo.rest)
         case .echoReply(let echo): (type, code, rest) = (129, 0, echo.rest)
-        case .neighborDiscovery, .other: preconditionFailure("a message with a meaning is wanted")
+        case .neighborDiscovery, .membership, .other: preconditionFailure("a message with a meaning is wanted")
         }
     }
 
@@ -103,6 +105,7 @@ struct ICMPv6Message: BitwiseCopyable, Hashable, Sendable {
         case 128: .echoRequest(ICMPEcho(rest: rest))
         case 129: .echoReply(ICMPEcho(rest: rest))
         case 133...137: .neighborDiscovery
+        case 130...132, 143: .membership
         default: .other
         }
     }

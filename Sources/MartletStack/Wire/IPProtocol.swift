@@ -14,6 +14,8 @@ struct IPProtocol: RawRepresentable, BitwiseCopyable, Hashable, Sendable {
     @inlinable static var hopByHop: IPProtocol { IPProtocol(rawValue: 0) }
     /// ICMP for IPv4.
     @inlinable static var icmp: IPProtocol { IPProtocol(rawValue: 1) }
+    /// IGMP, for IPv4.
+    @inlinable static var igmp: IPProtocol { IPProtocol(rawValue: 2) }
     @inlinable static var tcp: IPProtocol { IPProtocol(rawValue: 6) }
     @inlinable static var udp: IPProtocol { IPProtocol(rawValue: 17) }
     /// The routing header of IPv6.

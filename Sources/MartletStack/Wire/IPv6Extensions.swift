@@ -20,6 +20,8 @@ struct IPv6Extensions: BitwiseCopyable, Hashable, Sendable {
     @usableFromInline var protocolOffset: UInt16
     /// Extension headers that were walked over.
     @usableFromInline var count: UInt8 = 0
+    /// Whether routers on the way were asked to look at the packet (RFC 2711).
+    @usableFromInline var hasRouterAlert = false
     /// What the fragment header says, if there is one.
     @usableFromInline var fragment: IPv6Fragment?
 
@@ -133,7 +135,9 @@ extension IPv6Extensions {
     /// RFC 8200 §4.3: only directly behind the IPv6 header. Elsewhere the number counts as unknown (§4).
     private mutating func walkHopByHop(_ packet: RawSpan) -> Outcome? {
         guard count == 0 else { return Self.problem(.unknownNextHeader, at: Int(protocolOffset)) }
-        return walkOptions(packet)
+        if let stop = walkOptions(packet) { return stop }
+        hasRouterAlert = Self.hasRouterAlert(packet, IPv6Header.length &+ 2..<Int(offset))
+        return nil
     }
 
     private mutating func walkOptions(_ packet: RawSpan) -> Outcome? {
@@ -196,6 +200,17 @@ extension IPv6Extensions {
 // MARK: - Options
 
 extension IPv6Extensions {
+    /// Whether the options in `range` of `packet`, in which nothing is wrong, have a Router Alert.
+    private static func hasRouterAlert(_ packet: RawSpan, _ range: Range<Int>) -> Bool {
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let type = packet.byte(at: offset)
+            if type == 5 { return true }
+            offset &+= type == 0 ? 1 : 2 &+ Int(packet.byte(at: offset &+ 1))
+        }
+        return false
+    }
+
     /// What the options in `range` of `packet` forbid; `nil` if all are known or may be skipped (RFC 8200 §4.2).
     private static func optionsProblem(_ packet: RawSpan, _ range: Range<Int>) -> Outcome? {
         var offset = range.lowerBound

@@ -65,7 +65,7 @@ import Testing
             return list
         }
 
-        func drops(_ reason: FragmentDrop) -> UInt64 { stage.host.stack.network.reassembly[drops: reason] }
+        func drops(_ reason: FragmentDrop) -> UInt64 { stage.host.stack.counters.fragments[reason] }
     }
 
     @Test(
@@ -130,7 +130,7 @@ import Testing
             #expect(room.isServed(UInt16(20_000 + number)) == true, "after \(number)")
             room.stage.goesOn(.honest, "after \(number)")
         }
-        #expect(room.stage.host.stack.network.reassembly.evicted > 9900)
+        #expect(room.stage.host.stack.network.reassembly.counters.evicted > 9900)
         // Those that were not whole are told so, and are neighbors that do not answer.
         room.stage.wait(.seconds(90))
         #expect(room.stage.host.stack.network.reassembly.count == 0)

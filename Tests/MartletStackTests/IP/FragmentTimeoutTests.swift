@@ -63,6 +63,6 @@ import Testing
         host.wait(.seconds(120))
         let frames = host.take()
         #expect(frames.isEmpty)
-        #expect(host.stack.network.reassembly.timedOut == 1)
+        #expect(host.stack.network.reassembly.counters.timedOut == 1)
     }
 }

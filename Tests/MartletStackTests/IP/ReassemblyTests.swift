@@ -145,7 +145,7 @@ import Testing
         expect(fixture.send(0..<1000, key: Self.key(1)), is: .kept)
         // A table of whole and young ones gives up the young one, and never one that is being read.
         expect(fixture.send(0..<1000, key: Self.key(2)), is: .kept)
-        expect(fixture.table.evicted, is: 1)
+        expect(fixture.table.counters.evicted, is: 1)
         expect(fixture.timeouts(after: .seconds(100)).count, is: 1)
         let isHeld = [first, second].map { fixture.table.ring(of: $0).capacity >= $0.byteCount }
         #expect(isHeld == [true, true] && first.byteCount == 80 && second.byteCount == 90)
@@ -208,7 +208,7 @@ import Testing
     @Test func `Exact duplicates are ignored, first, middle and last`() {
         var fixture = Fixture()
         for range in [16..<32, 0..<16, 16..<32, 0..<16] { _ = fixture.send(range, next: 99) }
-        expect(fixture.table[drops: .duplicate], is: 2)
+        expect(fixture.table.counters[.duplicate], is: 2)
         expect(fixture.send(48..<50, more: false), is: .kept)
         expect(fixture.send(48..<50, more: false), is: .dropped(.duplicate))
         let isRight = fixture.isRight(fixture.send(32..<48), byteCount: 50, nextHeader: 99)
@@ -258,7 +258,7 @@ import Testing
     @Test func `A newer datagram displaces the oldest when the table is full`() {
         var fixture = Fixture(datagrams: 4)
         for number in 0..<10 { expect(fixture.send(0..<1480, key: Self.key(number)), is: .kept) }
-        expect(fixture.table.evicted, is: 6)
+        expect(fixture.table.counters.evicted, is: 6)
         let isRight = fixture.isRight(fixture.send(1480..<1488, more: false, key: Self.key(6)), byteCount: 1488)
         #expect(isRight)
         expect(fixture.send(1480..<1488, more: false, key: Self.key(5)), is: .kept)
@@ -272,7 +272,7 @@ import Testing
             _ = fixture.send(65_000..<65_008, key: key)
         }
         expect(fixture.table.bytesTaken, is: 1 << 18)
-        expect(fixture.table[drops: .noMemory], is: 36)
+        expect(fixture.table.counters[.noMemory], is: 36)
         expect(fixture.table.count, is: 4)
         for number in 0..<40 { expect(fixture.send(65_000..<65_008, key: Self.key(number)), is: .kept) }
         expect(fixture.table.bytesTaken, is: 1 << 20)
@@ -382,7 +382,7 @@ import Testing
         }
         _ = fixture.timeouts(after: .seconds(100))
         fixture.expectEmpty("seed \(seed)")
-        let completed = fixture.table.completed
+        let completed = fixture.table.counters.completed
         #expect(completed > 20, "seed \(seed): nothing was tested")
     }
 }

@@ -162,6 +162,9 @@ import Testing
 
     @Test func `A solicitation for our address is answered, and teaches who asks`() throws {
         var host = Host("2001:db8::1/64")
+        // Until all is said of the group.
+        host.wait(.seconds(2))
+        _ = host.take()
         let message: [UInt8] =
             [135, 0, 0, 0, 0, 0, 0, 0] + FrameBytes.octets(IPAddress("2001:db8::1")!) + [1, 1]
             + FrameBytes.octets(Host.peerMAC)

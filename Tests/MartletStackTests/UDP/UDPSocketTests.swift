@@ -135,22 +135,22 @@ import Testing
         var groups = MulticastGroups()
         let group = IPAddress("239.1.2.3")!
         expect(groups.contains(group, on: 1), is: false)
-        expect(groups.join(group, on: 1), is: true)
-        expect(groups.join(group, on: 1), is: true)
+        expect(groups.join(group, on: 1, at: .zero), is: true)
+        expect(groups.join(group, on: 1, at: .zero), is: true)
         expect(groups.contains(group, on: 1), is: true)
         expect(groups.contains(group, on: 2), is: false)
-        expect(groups.leave(group, on: 2), is: false)
-        expect(groups.leave(group, on: 1), is: true)
+        expect(groups.leave(group, on: 2, at: .zero), is: false)
+        expect(groups.leave(group, on: 1, at: .zero), is: true)
         expect(groups.contains(group, on: 1), is: true)
         for number in 1..<UInt32(MulticastGroups.capacity) {
-            expect(groups.join(.v4(IPv4Address(bits: 0xE800_0000 + number)), on: 1), is: true)
+            expect(groups.join(.v4(IPv4Address(bits: 0xE800_0000 + number)), on: 1, at: .zero), is: true)
         }
-        expect(groups.join(IPAddress("ff05::2")!, on: 1), is: false)
+        expect(groups.join(IPAddress("ff05::2")!, on: 1, at: .zero), is: false)
         // One that is in the list can still be joined again.
-        expect(groups.join(.v4(IPv4Address(bits: 0xE800_0001)), on: 1), is: true)
-        expect(groups.leave(group, on: 1), is: true)
+        expect(groups.join(.v4(IPv4Address(bits: 0xE800_0001)), on: 1, at: .zero), is: true)
+        expect(groups.leave(group, on: 1, at: .zero), is: true)
         expect(groups.contains(group, on: 1), is: false)
-        expect(groups.join(IPAddress("ff05::2")!, on: 1), is: true)
+        expect(groups.join(IPAddress("ff05::2")!, on: 1, at: .zero), is: true)
         for number in 1..<UInt32(MulticastGroups.capacity) {
             expect(groups.contains(.v4(IPv4Address(bits: 0xE800_0000 + number)), on: 1), is: true)
         }

@@ -65,7 +65,9 @@ import Testing
             #expect(v4?.isError == errors.contains(type))
             let v6 = ICMPv6Message(bytes: [type, 0, 0, 0, 0, 0, 0, 0])
             #expect((v6?.meaning == .neighborDiscovery) == (133...137).contains(type))
-            #expect((v6?.meaning == .other) == ![1, 2, 3, 4, 128, 129, 133, 134, 135, 136, 137].contains(type))
+            #expect((v6?.meaning == .membership) == [130, 131, 132, 143].contains(type))
+            let isKnown = (1...4).contains(type) || (128...137).contains(type) || type == 143
+            #expect((v6?.meaning == .other) == !isKnown)
             #expect(v6?.isError == (type < 128 || type == 137))
         }
     }
