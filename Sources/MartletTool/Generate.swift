@@ -62,7 +62,8 @@ struct Generate: AsyncParsableCommand {
             // What has been put off for long is not caught up with in one go.
             let room = Int(min(due, UInt64(options.burst), limit - sent))
             while burst.count < room, var frame = burst.takeFrame() {
-                frame.fill(with: frames[next].bytes)
+                let bytes = frames[next].bytes
+                frame.copyBytes(from: bytes.span.bytes)
                 burst.append(frame)
                 next = next + 1 == frames.count ? 0 : next + 1
             }
@@ -93,7 +94,8 @@ struct Generate: AsyncParsableCommand {
             }
             burst.removeAll()
             if now >= next, count.map({ sent < $0 }) ?? true, var frame = pool.take() {
-                frame.fill(with: frames[Int(sent % UInt64(frames.count))])
+                let bytes = frames[Int(sent % UInt64(frames.count))]
+                frame.copyBytes(from: bytes.span.bytes)
                 Ping.stamp(&frame, session)
                 burst.append(frame)
                 let taken = links[0].transmitOrDrop(&burst)

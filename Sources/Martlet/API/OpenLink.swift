@@ -16,6 +16,17 @@ public final class OpenLink: @unchecked Sendable {
     private var link: AnyLink
     private let pool: Burst
     private var isReceiving = false
+    private var isAwaitingRoom = false
+    /// What the tasks wish that wait.
+    private var wish = LinkWish(frames: 0, room: 0)
+    /// The waiter of the task that sleeps on the link, and on what; -1 if none does.
+    private var sleeper: Int32 = -1
+    private var sleeping = LinkSleep(descriptor: -1)
+    /// The waiter of the task that waits for the sleeper to wake it; -1 if there is none.
+    private var follower: Int32 = -1
+    private var followerIsMet = false
+    /// The sleeper was woken because there is another wish.
+    private var isRoused = false
     /// Bursts that were there without waiting, since the other tasks of the core had their turn.
     private var turns = 0
     private static let turnsAtOnce = 64
@@ -78,15 +89,18 @@ public final class OpenLink: @unchecked Sendable {
         var wanted = max(1, min(frames, Burst.defaultCapacity))
         while true {
             let state = link.state
-            let sleep = link.prepareToSleep(for: LinkWish(frames: wanted))
-            let outcome = sleep.isReady || state == .gone ? .ready : await rest(on: sleep, state, deadline)
-            link.wokeUp()
-            if outcome == .cancelled { throw .cancelled }
+            var rest = Rest.woken
+            switch state {
+            case .up: rest = await self.rest(LinkWish(frames: wanted), deadline)
+            case .down: rest = await sleepWhileDown(deadline)
+            case .gone: break
+            }
+            if rest == .cancelled { throw .cancelled }
             var burst = pool.makeBurst()
             if link.receive(into: &burst) > 0 { return burst }
             if state == .gone { return nil }
             if martlet_monotonic_ns() >= deadline { throw .deadlineExceeded }
-            if sleep.isReady {
+            if rest == .met {
                 // Something is there and cannot be had: the core has no free frames. They come back in a while.
                 let pause = min(deadline, martlet_monotonic_ns() + 1_000_000)
                 if await core.sleep(on: LinkSleep(descriptor: -1), deadline: pause) == .cancelled { throw .cancelled }
@@ -95,14 +109,132 @@ public final class OpenLink: @unchecked Sendable {
         }
     }
 
-    /// Sleeps until the link has something. Nothing announces that an interface has come up, so one that is down is looked at.
-    private func rest(on sleep: LinkSleep, _ state: LinkState, _ deadline: Int64) async -> Outcome {
-        guard state == .down else { return await core.sleep(on: sleep, deadline: deadline) }
+    /// Nothing announces that an interface has come up, so one that is down is looked at.
+    private func sleepWhileDown(_ deadline: Int64) async -> Rest {
         let pause = min(deadline, martlet_monotonic_ns() + 100_000_000)
         let outcome = await core.sleep(on: LinkSleep(descriptor: -1), deadline: pause)
         _ = link.refresh()
-        return outcome
+        return outcome == .cancelled ? .cancelled : .woken
     }
+
+    /// Waits until the link has room for so many frames to be transmitted.
+    ///
+    ///     while !burst.isEmpty {
+    ///         try await link.room()
+    ///         link.transmit(whatFits: &burst)
+    ///     }
+    ///
+    /// It suspends only if there is none. One task waits for room at a time, and another may receive meanwhile. A link that is down
+    /// has room: what it is given it drops, and counts.
+    ///
+    /// - Parameters:
+    ///   - frames: How many, no more than the link's ring takes. A link that cannot count them waits for room for one.
+    ///   - timeout: How long to wait.
+    /// - Throws: ``LinkError/gone(link:)``, ``LinkError/deadlineExceeded``, ``LinkError/cancelled``.
+    public nonisolated(nonsending) func room(
+        for frames: Int = 1, within timeout: Duration? = nil
+    ) async throws(LinkError) {
+        precondition(core.isHome(#isolation), "a link is used on its core")
+        precondition(frames > 0, "room for one frame at least")
+        if link.state != .gone, sleeper < 0, isMet(LinkWish(frames: 0, room: frames)) { return }
+        try await awaitRoom(frames, core.deadline(within: timeout))
+    }
+
+    private func awaitRoom(_ frames: Int, _ deadline: Int64) async throws(LinkError) {
+        precondition(!isAwaitingRoom, "two tasks wait for room on one link at once")
+        isAwaitingRoom = true
+        defer { isAwaitingRoom = false }
+        while true {
+            if link.state == .gone { throw .gone(link: link.name) }
+            switch await rest(LinkWish(frames: 0, room: frames), deadline) {
+            case .met: return
+            case .woken: if martlet_monotonic_ns() >= deadline { throw .deadlineExceeded }
+            case .cancelled: throw .cancelled
+            }
+        }
+    }
+
+    // MARK: One sleep for two tasks
+
+    /// How a wait ended.
+    private enum Rest {
+        /// What was wished is there.
+        case met
+        /// It may be, or the time is up: the caller looks for itself.
+        case woken
+        case cancelled
+    }
+
+    /// Waits until a wish may be met: for frames, or for room.
+    ///
+    /// A link is slept on by one task, since what it wakes up for is said once. So of two tasks the first one sleeps, and the second
+    /// one follows: it has the first say both wishes to the link, and is woken by it.
+    private func rest(_ own: LinkWish, _ deadline: Int64) async -> Rest {
+        if own.frames > 0 { wish.frames = own.frames } else { wish.room = own.room }
+        defer { if own.frames > 0 { wish.frames = 0 } else { wish.room = 0 } }
+        return sleeper >= 0 ? await follow(deadline) : await lead(own, deadline)
+    }
+
+    private func follow(_ deadline: Int64) async -> Rest {
+        if CurrentTask.isCancelled { return .cancelled }
+        let waiter = core.takeWaiter(in: .link)
+        (follower, followerIsMet, isRoused) = (waiter, false, true)
+        core.rouse(sleeper, from: sleeping)
+        let outcome = await core.park(waiter, deadline: deadline)
+        if follower == waiter { follower = -1 }
+        return outcome == .cancelled ? .cancelled : followerIsMet ? .met : .woken
+    }
+
+    private func lead(_ own: LinkWish, _ deadline: Int64) async -> Rest {
+        // Whoever follows takes the lead, or looks whether the link is gone.
+        defer { wakeFollower(of: own, isMet: false) }
+        while true {
+            let sleep = link.prepareToSleep(for: wish)
+            if sleep.isReady {
+                link.wokeUp()
+                // Whose wish it is: the other's is told, and not said to the link again.
+                if !serveFollower(own) { return .met }
+                continue
+            }
+            isRoused = false
+            let outcome = await core.sleep(on: sleep, deadline: deadline) {
+                (sleeper, sleeping) = ($0, sleep)
+            }
+            sleeper = -1
+            link.wokeUp()
+            switch outcome {
+            case .cancelled: return .cancelled
+            case .deadline: return .woken
+            case .ready: if !isRoused { return .woken }
+            }
+        }
+    }
+
+    /// Wakes the follower if its wish is met. Returns whether it did.
+    private func serveFollower(_ own: LinkWish) -> Bool {
+        guard follower >= 0 else { return false }
+        let other = own.frames > 0 ? LinkWish(frames: 0, room: wish.room) : LinkWish(frames: wish.frames, room: 0)
+        guard isMet(other) else { return false }
+        wakeFollower(of: own, isMet: true)
+        return true
+    }
+
+    private func wakeFollower(of own: LinkWish, isMet: Bool) {
+        guard follower >= 0 else { return }
+        if own.frames > 0 { wish.room = 0 } else { wish.frames = 0 }
+        followerIsMet = isMet
+        core.transport.end(follower, .ready)
+        follower = -1
+    }
+
+    /// Whether the link has what is wished now. Nobody sleeps on it meanwhile.
+    private func isMet(_ wish: LinkWish) -> Bool {
+        let sleep = link.prepareToSleep(for: wish)
+        link.wokeUp()
+        return sleep.isReady
+    }
+
+    // MARK: Transmitting
 
     /// Transmits a burst. What there is no room for is dropped, and counted in ``counters``.
     ///
@@ -124,7 +256,7 @@ public final class OpenLink: @unchecked Sendable {
 
     /// Closes the link: its handle may live on, and is one of a link that is gone.
     func close() {
-        precondition(!isReceiving, "a link is closed while a task receives from it")
+        precondition(!isReceiving && !isAwaitingRoom, "a link is closed while a task waits on it")
         link = AnyLink(NullLink(closed: link.name))
     }
 }

@@ -13,9 +13,14 @@ extension Core {
     }
 
     /// Parks the calling task until a link is ready, the link's own deadline or the given one passes, or the task is cancelled.
-    func sleep(on sleep: LinkSleep, deadline: Int64) async -> Outcome {
+    ///
+    /// `asleep` is told the waiter, by which another task can end the sleep: ``rouse(_:from:)``.
+    func sleep(
+        on sleep: LinkSleep, deadline: Int64, asleep: (Int32) -> Void = { _ in }
+    ) async -> Outcome {
         if CurrentTask.isCancelled { return .cancelled }
         let waiter = takeWaiter(in: .link)
+        asleep(waiter)
         let token = unsafe Token(.link, slot: waiter, generation: state.pointee.waiters[waiter].pointee.ticket)
         if sleep.descriptor >= 0 { transport.driver.watchLink(token, sleep) }
         let outcome = unsafe await park(waiter, deadline: min(deadline, sleep.deadline))
@@ -23,5 +28,13 @@ extension Core {
             transport.driver.unwatchLink(token, descriptor: sleep.descriptor)
         }
         return outcome
+    }
+
+    /// Ends the sleep of another task of this core, which goes on as if its link were ready.
+    func rouse(_ waiter: Int32, from sleep: LinkSleep) {
+        guard unsafe state.pointee.waiters[waiter].pointee.isParked else { return }
+        let token = unsafe Token(.link, slot: waiter, generation: state.pointee.waiters[waiter].pointee.ticket)
+        if sleep.descriptor >= 0 { transport.driver.unwatchLink(token, descriptor: sleep.descriptor) }
+        transport.end(waiter, .ready)
     }
 }

@@ -72,8 +72,11 @@ public protocol Link: ~Copyable {
 
     /// Says what a core can sleep on until what it wishes may be there.
     ///
+    /// What comes between this call and the sleep ends the sleep: no wake-up is lost.
+    ///
     /// - Returns: what to poll, and until when; or that there is no need to sleep. After it, whether the core slept or not,
-    ///   ``wokeUp()`` is called before any other call.
+    ///   ``wokeUp()`` is called before it is called again. Frames may be received and transmitted in between, as other tasks of the
+    ///   core do.
     mutating func prepareToSleep(for wish: LinkWish) -> LinkSleep
 
     /// The core is awake again.

@@ -66,18 +66,22 @@ public import MartletStack
         return nil
     }
 
-    /// Puts the calling thread to sleep until a link may have frames, or the timeout is over. Returns at once if one has. It is
-    /// for threads of a program's own: on a core of a runtime, ``waitForFrames(within:)`` leaves the thread to others.
+    /// Puts the calling thread to sleep until a link may have what is wished, or the timeout is over. Returns at once if one has.
     ///
-    /// - Parameter timeout: nil waits for ever.
-    /// - Returns: whether a link may have frames, or has come to the end of its life.
-    public mutating func sleep(atMost timeout: Duration? = nil) -> Bool {
+    /// It is for threads of a program's own. On a core of a runtime it would hold up everything else there: several tasks that each
+    /// wait for one link, with ``OpenLink/nextBurst(atLeast:within:)``, sleep together in the core's one system call.
+    ///
+    /// - Parameters:
+    ///   - wish: What to wake up for, on any of the links.
+    ///   - timeout: nil waits for ever.
+    /// - Returns: whether a link may have it, or has come to the end of its life.
+    public mutating func sleep(for wish: LinkWish = LinkWish(), atMost timeout: Duration? = nil) -> Bool {
         let limit = timeout.map { martlet_monotonic_ns().saturatingAdding($0.nanoseconds) } ?? .max
         var due = Int64.max
         var isReady = false
         var polled = 0
         for index in 0..<count {
-            let sleep = unsafe links[index].prepareToSleep(for: LinkWish())
+            let sleep = unsafe links[index].prepareToSleep(for: wish)
             isReady = isReady || sleep.isReady
             due = min(due, sleep.deadline)
             guard sleep.descriptor >= 0 else { continue }
@@ -92,15 +96,6 @@ public import MartletStack
         }
         for index in 0..<count { unsafe links[index].wokeUp() }
         return isReady
-    }
-
-    /// Asks all links to say what they would sleep on: for the wait of a core.
-    mutating func prepareToSleep(_ body: (LinkSleep) -> Void) {
-        for index in 0..<count { unsafe body(links[index].prepareToSleep(for: LinkWish())) }
-    }
-
-    mutating func wokeUp() {
-        for index in 0..<count { unsafe links[index].wokeUp() }
     }
 
     /// Whether every link is gone.

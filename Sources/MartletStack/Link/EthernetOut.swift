@@ -10,7 +10,10 @@ extension Network {
         var frame = packet
         let link = interfaces[Int(interface)]
         guard frame.length <= link.mtu || (frame.segmentSize > 0 && link.cutsSegments) else { return drop(.tooBig) }
-        if frame.offload.contains(.checksumPartial), !link.completesChecksums { Self.completeChecksum(&frame) }
+        // It was left to the link, and the route has changed since.
+        if frame.offload.contains(.checksumPartial), !link.completesChecksums {
+            _ = frame.completeChecksum(ofPacketAt: 0)
+        }
         let isIPv4 = frame.bytes.byte(at: 0) &>> 4 == 4
         if !isIPv4, link.hopLimit != IPOut.timeToLive, frame.bytes.byte(at: 7) == IPOut.timeToLive {
             var bytes = frame.mutableBytes
@@ -66,20 +69,5 @@ extension Network {
         space.store(linkAddress.bits &<< 16 | source.bits &>> 32, at: 0)
         space.store(UInt32(truncatingIfNeeded: source.bits), at: 8)
         space.store(etherType.rawValue, at: 12)
-    }
-
-    /// Completes the checksum of a TCP segment or UDP datagram that was left to the link: its route has changed since.
-    private static func completeChecksum(_ frame: inout Frame) {
-        let isIPv4 = frame.bytes.byte(at: 0) &>> 4 == 4
-        // We write no extension headers before a transport that leaves its checksum to the link.
-        let start = isIPv4 ? Int(frame.bytes.byte(at: 0) & 0xF) * 4 : IPv6Header.length
-        let `protocol` = IPProtocol(rawValue: frame.bytes.byte(at: isIPv4 ? 9 : 6))
-        let place = start + (`protocol` == .tcp ? 16 : 6)
-        var checksum = Checksum()
-        checksum.add(frame.bytes.extracting(droppingFirst: start))
-        let value = checksum.value
-        var bytes = frame.mutableBytes
-        bytes.store(value == 0 && `protocol` == .udp ? 0xFFFF : value, at: place)
-        frame.offload.remove(.checksumPartial)
     }
 }

@@ -199,4 +199,18 @@ public struct Frame: ~Copyable {
         precondition(count >= 0 && count <= length + tailroom, "not so much room in the slot")
         descriptor.length = UInt32(truncatingIfNeeded: count)
     }
+
+    /// Makes these bytes the packet, from where it starts now.
+    ///
+    /// - Precondition: the slot has room for so many.
+    @inlinable
+    public mutating func copyBytes(from source: RawSpan) {
+        setLength(source.byteCount)
+        // SAFETY: the slot has room for so many bytes, as was checked, and access to self is exclusive.
+        let start = unsafe pool.address(of: descriptor)
+        unsafe source.withUnsafeBytes { bytes in
+            guard let first = bytes.baseAddress else { return }
+            unsafe start.copyMemory(from: first, byteCount: bytes.count)
+        }
+    }
 }

@@ -110,18 +110,6 @@ struct FlowOptions: ParsableArguments {
     }
 }
 
-extension Frame {
-    /// Makes these bytes the frame.
-    mutating func fill(with bytes: [UInt8]) {
-        setLength(bytes.count)
-        var target = mutableBytes
-        // SAFETY: both have so many bytes.
-        unsafe bytes.withUnsafeBytes { source in
-            unsafe target.withUnsafeMutableBytes { unsafe $0.copyMemory(from: source) }
-        }
-    }
-}
-
 /// The mark of a frame that is to come back: at its end, so that no header on its way is in the way.
 enum Ping {
     private static let magic: UInt64 = 0x4D61_7274_6C65_7421
@@ -156,12 +144,7 @@ extension Frame {
 enum Pause {
     /// Until the link takes frames again, a millisecond at most.
     static func untilRoom(_ links: inout LinkSet) {
-        let sleep = links[0].prepareToSleep(for: LinkWish(frames: 0, room: 1))
-        if !sleep.isReady {
-            var wait = pollfd(fd: sleep.descriptor, events: Int16(POLLOUT), revents: 0)
-            _ = unsafe poll(&wait, 1, 1)
-        }
-        links[0].wokeUp()
+        _ = links.sleep(for: LinkWish(frames: 0, room: 1), atMost: .milliseconds(1))
     }
 
     /// Until the next frame is due, or nearly.

@@ -72,10 +72,13 @@ extension XDPLink {
     public mutating func transmit(_ burst: inout Burst) -> Int {
         if state != .up, !mayPassAgain() { return dropAll(&burst) }
         if transmitting > 0 { _ = reclaim() }
+        // Nobody behind this ring completes what another link has left (FrameOffload.checksumPartial).
+        let malformed = burst.removeAll { $0.offload.contains(.checksumPartial) && !$0.completeChecksum() }
+        counters.transmitted.drops[.malformed] &+= UInt64(malformed)
         let count = min(burst.count, socket.transmit.room(for: burst.count))
         guard count > 0 else {
             wakeTransmit()
-            return 0
+            return malformed
         }
         let shift = slotShift
         let longest = UInt32(truncatingIfNeeded: properties.largestFrame &- Self.shortest)
@@ -101,7 +104,7 @@ extension XDPLink {
         transmitting &+= put
         counters.transmitted.count(put, bytes: bytes)
         wakeTransmit()
-        return count
+        return count &+ malformed
     }
 
     public mutating func reclaim() -> Int {

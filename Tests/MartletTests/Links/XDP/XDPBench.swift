@@ -129,6 +129,9 @@ extension XDPBench {
         throw Failed("it was not to be seen that \(what)")
     }
 
+    /// A carrier is announced a while after an interface has been set up, or a program attached: until then all is dropped.
+    func comesUp() throws { try until("the link is up", { state == .up }) }
+
     /// The bytes of the next frames, as many as are wanted at least. Frames of others, which a kernel sends by itself, are left out.
     func receives(_ count: Int, where isWanted: @escaping ([UInt8]) -> Bool = { _ in true }) throws -> [[UInt8]] {
         var into = pool.makeBurst()
