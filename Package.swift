@@ -22,7 +22,10 @@ let unchecked: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
 ]
 
-let examples = ["EchoServer", "EchoClient", "HTTPServer", "TCPProxy", "ChatServer", "EmbeddedStack", "Forwarder"]
+let examples = [
+    "EchoServer", "EchoClient", "HTTPServer", "TCPProxy", "ChatServer", "EmbeddedStack", "Forwarder", "PacketCounter",
+    "Firewall", "Tunnel",
+]
 
 let package = Package(
     name: "martlet",
@@ -78,7 +81,7 @@ let package = Package(
                 name: name,
                 dependencies: name == "EmbeddedStack"
                     ? ["MartletStack"]
-                    : ["Martlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+                    : ["Martlet", "MartletStack", .product(name: "ArgumentParser", package: "swift-argument-parser")],
                 path: "Examples", exclude: examples.filter { $0 != name }.map { "\($0).swift" },
                 sources: ["\(name).swift"],
                 swiftSettings: [.swiftLanguageMode(.v6)] + asErrors)

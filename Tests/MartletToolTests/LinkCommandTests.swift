@@ -84,11 +84,7 @@ import Testing
 
 /// The program that was built beside the tests.
 private enum Tool {
-    static let path: String = {
-        let folder = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-            .deletingLastPathComponent()
-        return folder.appendingPathComponent("martlet").path
-    }()
+    static let path = Built.path("martlet")
 
     /// The JSON object that it ended with.
     static func report(_ result: NetworkRig.Program.Result) throws -> [String: Any] {
@@ -166,7 +162,8 @@ struct LinkProgramTests {
     @Test(
         .enabled(if: Rig.runs(with: "setpriv"), "\(Rig.whyNot(with: "setpriv"))"),
         arguments: [
-            ("packet:lo", "cap_net_raw"), ("tap:mtnothing", "cap_net_admin"),
+            ("packet:lo", "cap_net_raw"), ("tap:mtnothing", "cap_net_admin"), ("tun:mtnothing", "cap_net_admin"),
+            ("xdp:lo", "cap_net_raw,cap_net_admin,cap_bpf"),
         ])
     func `Whoever lacks a privilege is told which, and how to get it`(_ link: String, _ capability: String) throws {
         // As nobody, who may read the program if it lies where everybody may.
@@ -179,6 +176,8 @@ struct LinkProgramTests {
             "--seconds", "1",
         ]).ends()
         #expect(result.status != 0)
+        #expect(result.errors.contains("\(link)"), "\(result.errors)")
+        #expect(result.errors.contains("needs \(capability.uppercased())"), "\(result.errors)")
         #expect(result.errors.contains("setcap \(capability)+ep"), "\(result.errors)")
     }
 
