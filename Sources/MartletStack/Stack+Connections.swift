@@ -54,6 +54,9 @@ extension Stack {
     public mutating func connect(
         to remote: IPAddress, port: UInt16, from local: IPAddress? = nil, _ settings: TCPSettings = TCPSettings()
     ) throws(ConnectError) -> ConnectionID {
+        if local == nil, let source = network.latestSource(for: remote, at: tcp.now) {
+            return try tcp.connect(from: source, to: remote, port: port, settings)
+        }
         guard let source = local ?? network.sourceAddress(for: remote, at: tcp.now),
             let path = network.path(to: remote, from: source, at: tcp.now)
         else { throw .unreachable }
@@ -61,6 +64,7 @@ extension Stack {
         if case .v4(let address) = remote, network.addresses.isBroadcast(address, on: path.interface) {
             throw .invalidAddress
         }
+        if local == nil { network.remember(source: source, for: remote) }
         return try tcp.connect(from: source, to: remote, port: port, settings)
     }
 

@@ -76,7 +76,7 @@ public struct Stack: ~Copyable {
     public mutating func ingress(_ burst: inout Burst, on interface: UInt8 = 0, at now: Instant) {
         let link = network.interfaces[Int(interface)].prediction
         while let frame = burst.popFirst() {
-            if !plainArrives(frame, link, at: now) { frameArrives(frame, on: interface, at: now) }
+            if !plainArrives(frame, link, on: interface, at: now) { frameArrives(frame, on: interface, at: now) }
         }
     }
 

@@ -5,12 +5,13 @@
 // Checksums are computed and verified at both ends; frames change hands without being copied; the clock is read once a turn.
 
 import ArgumentParser
+import PeerSupport
 
 @main
 struct StackPair: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stack-pair", abstract: "Martlet's stack at both ends of one wire, in one thread.",
-        subcommands: [BulkCommand.self, ConnectionsCommand.self, IdleCommand.self])
+        subcommands: [BulkCommand.self, ConnectionsCommand.self, IdleCommand.self, InstructionsCommand.self])
 }
 
 /// What all commands take.
@@ -118,5 +119,27 @@ struct IdleCommand: ParsableCommand {
             .with("nanoseconds_per_segment", costs.many.median)
             .with("nanoseconds_per_segment_alone", costs.few.median)
             .with("ratio", ratios.median).printed()
+    }
+}
+
+struct InstructionsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "instructions",
+        abstract: "Instructions of segments and of a short connection, for Benchmarks/Tools/instructions.")
+
+    func validate() throws {
+        guard peer_counts_instructions() != 0 else {
+            throw ValidationError("To be run by callgrind, and built where valgrind is installed.")
+        }
+    }
+
+    func run() throws {
+        var plain = try SegmentCosts()
+        try plain.data(bytes: 64, "64 bytes in order")
+        try plain.data(bytes: 1448, "1448 bytes in order")
+        var acknowledged = try SegmentCosts(quickAck: true)
+        try acknowledged.acknowledgments()
+        var connections = try ConnectionCosts()
+        try connections.run()
     }
 }

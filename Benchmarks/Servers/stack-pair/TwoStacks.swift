@@ -21,10 +21,10 @@ protocol Workload {
 struct TwoStacks: ~Copyable {
     var client: Stack
     var server: Stack
-    private var burst: Burst
+    var burst: Burst
     /// Frames that were handed over.
     private(set) var segments = 0
-    private(set) var now: Instant
+    var now: Instant
     private var idleTurns = 0
     // Behind those who hold its frames: fields go in their order.
     private let pool: FramePool

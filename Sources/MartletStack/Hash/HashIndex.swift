@@ -6,7 +6,7 @@
 
 /// Finds slots by hash in O(1) on average. Allocates in `init` only.
 struct HashIndex: ~Copyable {
-    private struct Bucket: BitwiseCopyable {
+    struct Bucket: BitwiseCopyable {
         var hash: UInt32 = 0
         var slot: UInt32 = .max
     }
@@ -17,7 +17,7 @@ struct HashIndex: ~Copyable {
         fileprivate let hash: UInt32
     }
 
-    private var buckets: [Bucket]
+    private var buckets: PlainTable<Bucket>
     private let mask: Int
     private let capacity: Int
     private(set) var count = 0
@@ -28,7 +28,7 @@ struct HashIndex: ~Copyable {
     init(capacity: Int) {
         precondition(capacity > 0 && capacity <= 1 << 30, "an index has 1 ... 2³⁰ slots")
         let bucketCount = 1 << (Int.bitWidth - (2 * capacity - 1).leadingZeroBitCount)
-        buckets = Array(repeating: Bucket(), count: bucketCount)
+        buckets = PlainTable(repeating: Bucket(), count: bucketCount)
         mask = bucketCount - 1
         self.capacity = capacity
     }

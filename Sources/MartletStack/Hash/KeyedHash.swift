@@ -8,7 +8,7 @@ struct KeyedHash: BitwiseCopyable {
     private var state: SipHash
     private var byteCount = 0
 
-    init(key: SipHash.Key) { state = SipHash(key: key, rounds: .many) }
+    init(key: SipHash.Key) { state = SipHash(key: key) }
 
     mutating func absorb(_ word: UInt64) {
         state.absorb(word)

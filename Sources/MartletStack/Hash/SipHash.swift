@@ -1,37 +1,27 @@
 // The keyed hash of Aumasson and Bernstein ("SipHash: a fast short-input PRF", 2012), fed by the word.
 
-/// SipHash-c-d of a sequence of words and up to seven bytes more.
+/// SipHash-2-4 of a sequence of words and up to seven bytes more.
 struct SipHash: BitwiseCopyable, Sendable {
     typealias Key = StackSecret
-
-    /// How often the words are mixed.
-    enum Rounds: UInt8, BitwiseCopyable, Sendable {
-        /// SipHash-1-3: for tables.
-        case few = 1
-        /// SipHash-2-4: for numbers that strangers see.
-        case many = 2
-    }
 
     private var v0: UInt64
     private var v1: UInt64
     private var v2: UInt64
     private var v3: UInt64
-    private let rounds: Rounds
 
-    init(key: Key, rounds: Rounds) {
+    init(key: Key) {
         // "somepseudorandomlygeneratedbytes"
         v0 = key.low ^ 0x736F_6D65_7073_6575
         v1 = key.high ^ 0x646F_7261_6E64_6F6D
         v2 = key.low ^ 0x6C79_6765_6E65_7261
         v3 = key.high ^ 0x7465_6462_7974_6573
-        self.rounds = rounds
     }
 
     /// Takes in eight bytes, the first least significant.
     @inline(__always)
     mutating func absorb(_ word: UInt64) {
         v3 ^= word
-        for _ in 0..<rounds.rawValue { mix() }
+        for _ in 0..<2 { mix() }
         v0 ^= word
     }
 
@@ -41,7 +31,7 @@ struct SipHash: BitwiseCopyable, Sendable {
         assert(bytes >> UInt64(8 * (byteCount % 8)) == 0, "more bytes than the count says")
         absorb(bytes | UInt64(truncatingIfNeeded: byteCount) << 56)
         v2 ^= 0xFF
-        for _ in 0..<(rounds == .few ? 3 : 4) { mix() }
+        for _ in 0..<4 { mix() }
         return v0 ^ v1 ^ v2 ^ v3
     }
 

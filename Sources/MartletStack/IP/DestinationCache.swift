@@ -16,11 +16,22 @@ struct Destination: BitwiseCopyable {
     var epoch: UInt32 = 0
 }
 
+/// Where the connection that was opened last went: the next one goes there too, mostly.
+struct LatestOpening: BitwiseCopyable {
+    fileprivate var destination = IPAddress.v4(.any)
+    fileprivate var source = IPAddress.v4(.any)
+    fileprivate var validUntil = Instant.zero
+    /// As it was of routes and of addresses; 0 is none.
+    fileprivate var epoch: UInt32 = 0
+    fileprivate var addressChanges: UInt32 = 0
+}
+
 struct DestinationCache: ~Copyable {
     private var entries: PlainTable<Destination>
     private let mask: Int
     private let multiplier: UInt64
     private var epoch: UInt32 = 1
+    private var latest = LatestOpening()
 
     /// - Precondition: `capacity` is a power of two.
     init(capacity: Int, using random: inout some RandomNumberGenerator) {
@@ -41,6 +52,22 @@ struct DestinationCache: ~Copyable {
         var destination = destination
         destination.epoch = epoch
         entries[place(destination.address)] = destination
+    }
+
+    /// From where the last connection was opened, if it went to the same destination and nothing has changed since.
+    @inline(__always)
+    func latestSource(for destination: IPAddress, _ addressChanges: UInt32, at now: Instant) -> IPAddress? {
+        latest.epoch == epoch && latest.addressChanges == addressChanges && latest.validUntil > now
+            && latest.destination == destination ? latest.source : nil
+    }
+
+    /// A connection may be opened from `source` to `destination`; until `validUntil` no route ends.
+    mutating func remember(
+        source: IPAddress, for destination: IPAddress, _ addressChanges: UInt32, until validUntil: Instant
+    ) {
+        latest = LatestOpening(
+            destination: destination, source: source, validUntil: validUntil, epoch: epoch,
+            addressChanges: addressChanges)
     }
 
     /// Routes, gateways or addresses have changed.

@@ -34,9 +34,9 @@ extension Network {
         let destination = Self.destination(of: packet.bytes)
         counters.packetsOut &+= 1
         if let known = destinations.find(destination, at: now) {
-            guard let neighbor = known.neighbor else { return finish(packet, to: nil, on: known.interface, &burst) }
-            if let linkAddress = neighbors.linkAddress(of: neighbor, at: now) {
-                return finish(packet, to: linkAddress, on: known.interface, &burst)
+            let linkAddress = known.neighbor.flatMap { neighbors.linkAddress(of: $0, at: now) }
+            if linkAddress != nil || known.neighbor == nil {
+                return finishAtOnce(packet, to: linkAddress, on: known.interface, &burst)
             }
         }
         let source = Self.source(of: packet.bytes)

@@ -43,8 +43,13 @@ struct LocalAddress: BitwiseCopyable {
 struct LocalAddresses: ~Copyable {
     static var capacity: Int { 64 }
     private(set) var entries: [LocalAddress] = [] {
-        didSet { latest = .any }
+        didSet {
+            latest = .any
+            changes &+= 1
+        }
     }
+    /// How often something has changed.
+    private(set) var changes: UInt32 = 0
     /// The address that a packet came for last, IPv4 mapped; `::`, which is never ours, if something has changed since.
     private var latest = IPv6Address.any
 

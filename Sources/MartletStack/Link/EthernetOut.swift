@@ -6,6 +6,12 @@ extension Network {
     /// - Precondition: the burst has room. `linkAddress` is nil for interfaces without link addresses only.
     mutating func finish(
         _ packet: consuming Frame, to linkAddress: MACAddress?, on interface: UInt8, _ burst: inout Burst
+    ) { finishAtOnce(packet, to: linkAddress, on: interface, &burst) }
+
+    /// The same, where most packets come by.
+    @inline(__always)
+    mutating func finishAtOnce(
+        _ packet: consuming Frame, to linkAddress: MACAddress?, on interface: UInt8, _ burst: inout Burst
     ) {
         var frame = packet
         let link = interfaces[Int(interface)]

@@ -45,26 +45,43 @@ extension Network {
 
     /// The address to send from to an IPv4 destination; nil if the interface has none that may be used.
     func sourceAddress4(for destination: IPv4Address, nextHop: IPv4Address, on interface: UInt8) -> IPv4Address? {
-        var candidates: [SourceCandidate4] = []
+        let nobody = SourceCandidate4(address: .any, prefixLength: 0, interface: interface)
+        var candidates = InlineArray<64, SourceCandidate4>(repeating: nobody)
+        var count = 0
         for entry in addresses.entries where entry.isUsable {
             guard case .v4(let address) = entry.address else { continue }
-            candidates.append(
-                SourceCandidate4(address: address, prefixLength: entry.prefixLength, interface: entry.interface))
+            candidates[count] = SourceCandidate4(
+                address: address, prefixLength: entry.prefixLength, interface: entry.interface)
+            count += 1
         }
-        return SourceAddress.select(for: destination, nextHop: nextHop, on: interface, from: candidates.span)
+        return SourceAddress.select(
+            for: destination, nextHop: nextHop, on: interface, from: candidates.span.extracting(first: count))
     }
 
     /// The same for IPv6.
     func sourceAddress6(for destination: IPv6Address, on interface: UInt8) -> IPv6Address? {
-        var candidates: [SourceCandidate] = []
+        let nobody = SourceCandidate(address: .any, interface: interface)
+        var candidates = InlineArray<64, SourceCandidate>(repeating: nobody)
+        var count = 0
         for entry in addresses.entries where entry.isUsable {
             guard case .v6(let address) = entry.address else { continue }
-            candidates.append(
-                SourceCandidate(
-                    address: address, prefixLength: entry.prefixLength, interface: entry.interface,
-                    isDeprecated: entry.isDeprecated))
+            candidates[count] = SourceCandidate(
+                address: address, prefixLength: entry.prefixLength, interface: entry.interface,
+                isDeprecated: entry.isDeprecated)
+            count += 1
         }
-        return SourceAddress.select(for: destination, on: interface, from: candidates.span)
+        return SourceAddress.select(for: destination, on: interface, from: candidates.span.extracting(first: count))
+    }
+
+    /// ``sourceAddress(for:at:)``, if the last connection that was opened says it.
+    @inline(__always)
+    func latestSource(for destination: IPAddress, at now: Instant) -> IPAddress? {
+        destinations.latestSource(for: destination, addresses.changes, at: now)
+    }
+
+    /// A connection may be opened from `source` to `destination`, as things are.
+    mutating func remember(source: IPAddress, for destination: IPAddress) {
+        destinations.remember(source: source, for: destination, addresses.changes, until: routes.nextExpiry)
     }
 
     /// The address to send from to a destination; nil if there is no way to it, or no address.

@@ -7,7 +7,7 @@
 ///
 /// Words may be in either byte order, if all are in the same: the sum is in it, too.
 struct CarrySum: BitwiseCopyable {
-    private var bits: UInt64
+    private(set) var bits: UInt64
 
     @inline(__always)
     init(_ bits: UInt64 = 0) { self.bits = bits }
@@ -25,6 +25,40 @@ struct CarrySum: BitwiseCopyable {
         // Each half is added to the other with its carry, which comes out of the upper one.
         let half = UInt32(truncatingIfNeeded: (bits &+ (bits &<< 32 | bits &>> 32)) &>> 32)
         return UInt16(truncatingIfNeeded: (half &+ (half &<< 16 | half &>> 16)) &>> 16)
+    }
+}
+
+extension CarrySum {
+    /// Up to so many bytes are summed by words rather than by vectors.
+    static var shortCount: Int { 128 }
+
+    /// The sum of bytes as ``Swift/RawSpan/onesComplementSum()`` has it.
+    ///
+    /// - Precondition: there are `count` bytes.
+    @unsafe
+    @inline(__always)
+    static func sum(_ start: UnsafeRawPointer, count: Int) -> UInt16 {
+        // SAFETY: each load ends at `count` or before, and any bits make an integer.
+        var sum = CarrySum()
+        var offset = 0
+        while offset &+ 16 <= count {
+            unsafe sum.add(start.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            unsafe sum.add(start.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self))
+            offset &+= 16
+        }
+        while offset &+ 4 <= count {
+            unsafe sum.add(UInt64(start.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
+            offset &+= 4
+        }
+        if count & 2 != 0 {
+            unsafe sum.add(UInt64(start.loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
+            offset &+= 2
+        }
+        if count & 1 != 0 {
+            let last = unsafe start.load(fromByteOffset: offset, as: UInt8.self)
+            sum.add(UInt64(UInt16(bigEndian: UInt16(last) &<< 8)))
+        }
+        return UInt16(bigEndian: sum.folded)
     }
 }
 

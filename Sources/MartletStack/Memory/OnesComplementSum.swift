@@ -53,8 +53,9 @@ extension RawSpan {
         unsafe withUnsafeBytes { source in
             // SAFETY: every load ends at `count` or before, and any bits make an integer.
             guard let start = source.baseAddress else { return 0 }
-            var sum = WideSum()
             let count = source.count
+            if count <= CarrySum.shortCount { return unsafe CarrySum.sum(start, count: count) }
+            var sum = WideSum()
             let wordCount = count &>> 3
             for index in 0..<wordCount {
                 unsafe sum.add(start.loadUnaligned(fromByteOffset: index &* 8, as: UInt64.self))

@@ -81,6 +81,13 @@ struct RingMemory: ~Copyable {
         unsafe spare.deallocate()
     }
 
+    /// The order of the smallest ring that holds so many bytes.
+    @inline(__always)
+    static func order(ofBytes count: Int) -> UInt8 {
+        let wanted = (max(count, 1) &- 1) / RingMemory.blockSize
+        return UInt8(truncatingIfNeeded: Int.bitWidth &- wanted.leadingZeroBitCount)
+    }
+
     /// A ring of at least `capacity` bytes, rounded up to a power of two; `nil` if no free run is so long.
     @inline(__always)
     mutating func take(atLeast capacity: Int) -> ByteRing? {
@@ -88,8 +95,7 @@ struct RingMemory: ~Copyable {
     }
 
     private mutating func takeRun(atLeast capacity: Int) -> ByteRing? {
-        let wanted = (max(capacity, 1) &- 1) / RingMemory.blockSize
-        let order = Int.bitWidth &- wanted.leadingZeroBitCount
+        let order = Int(Self.order(ofBytes: capacity))
         guard order < 32 else { return nil }
         if orders >> UInt32(order) == 0 { joinSpare() }
         let fitting = orders & (UInt32.max << UInt32(order))

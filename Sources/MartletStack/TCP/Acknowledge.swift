@@ -39,11 +39,19 @@ extension TCB {
             challenge(&stack)
             return false
         }
+        let hasEcho = flags.contains(.timestamps) && segment.options.hasTimestamps
+        let isPlain = phase == .open && segment.options.sackCount == 0 && !segment.flags.contains(.ece)
+        if isPlain, ack > snd.una, predictsAcknowledgment {
+            // Nothing is being repaired, and nothing is said but this, whatever else the segment brings.
+            updateWindow(segment, &stack)
+            predictedAcknowledges(ack, echo: hasEcho ? segment.options.timestampEcho : nil, &stack)
+            return true
+        }
         let pipeBefore = pipe
         var tally = AckTally()
         tally.flightSize = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
         tally.priorEnd = rack.end
-        if flags.contains(.timestamps), segment.options.hasTimestamps { tally.echo = segment.options.timestampEcho }
+        if hasEcho { tally.echo = segment.options.timestampEcho }
         if segment.options.sackCount > 0, flags.contains(.sack) { readSACK(segment, &tally, &stack) }
         let isProgress = ack > snd.una
         let isRepetition = !isProgress && isRepetition(segment)
@@ -126,7 +134,7 @@ extension TCB {
                 backoff = 0
             }
         }
-        if window > snd.wnd { owe(.data, &stack) }
+        if window > snd.wnd, snd.nxt < snd.end { owe(.data, &stack) }
         snd.wnd = window
         if isScaled { greatestWindow = max(greatestWindow, segment.window) }
         snd.wl1 = segment.sequence

@@ -13,6 +13,7 @@ struct Answer: BitwiseCopyable {
     var options = TCPOptions()
 
     /// Returns false if there is no frame or no room.
+    @inline(__always)
     func write(into burst: inout Burst, _ table: borrowing SettingsTable) -> Bool {
         guard !burst.isFull, var frame = burst.takeFrame() else { return false }
         let header = TCPHeader(
@@ -35,7 +36,12 @@ struct AnswerQueue: ~Copyable {
 
     var isEmpty: Bool { count == 0 }
 
-    var first: Answer? { isEmpty ? nil : answers[head] }
+    /// The one to be sent next.
+    ///
+    /// - Precondition: there is one.
+    var first: Answer {
+        _read { yield answers[head] }
+    }
 
     mutating func removeFirst() {
         head = (head + 1) % Self.capacity

@@ -19,6 +19,15 @@ extension Connections {
 }
 
 extension Connections {
+    /// A ring for a connection that has none: at once as large as it was needed last, for each that it outgrows is copied.
+    @inline(__always)
+    mutating func firstRing(atLeast count: Int, order: UInt8) -> ByteRing? {
+        if order > 0, !isPressed, let roomy = rings.take(atLeast: max(count, RingMemory.blockSize << Int(order))) {
+            return roomy
+        }
+        return rings.take(atLeast: count)
+    }
+
     /// A ring for a connection whose ring, if it has one, has become too small. Who has outgrown one is likely to outgrow the next,
     /// and each time all that waits is copied, so there is room to grow as long as there is memory.
     mutating func ring(atLeast count: Int, inPlaceOf ring: ByteRing) -> ByteRing? {

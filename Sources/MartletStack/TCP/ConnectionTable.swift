@@ -12,14 +12,13 @@ public struct ConnectionID: BitwiseCopyable, Hashable, Sendable {
 
 struct ConnectionTable: ~Copyable {
     private var table: PlainTable<TCB>
-    private var nextFree: PlainTable<UInt32>
+    /// The free list goes through `nextAccepted`: who is free does not wait to be accepted.
     private var firstFree: UInt32 = .max
     private(set) var touched = 0
     private(set) var count = 0
 
     init(capacity: Int) {
         table = PlainTable(capacity: capacity)
-        nextFree = PlainTable(capacity: capacity)
     }
 
     var capacity: Int { table.count }
@@ -36,7 +35,7 @@ struct ConnectionTable: ~Copyable {
         var generation: UInt32 = 1
         if firstFree != .max {
             slot = firstFree
-            firstFree = nextFree[Int(slot)]
+            firstFree = table[Int(slot)].nextAccepted
             generation = table[Int(slot)].generation &+ 1
         } else {
             guard touched < table.count else { return nil }
@@ -53,7 +52,7 @@ struct ConnectionTable: ~Copyable {
     mutating func release(_ slot: UInt32) {
         table[Int(slot)].generation &+= 1
         table[Int(slot)].state = .closed
-        nextFree[Int(slot)] = firstFree
+        table[Int(slot)].nextAccepted = firstFree
         firstFree = slot
         count -= 1
     }

@@ -11,8 +11,6 @@ struct Demultiplexer: ~Copyable {
     private let slotBits: UInt32
     /// The connection that was found last, or `.max`: the next segment is often of the same.
     private(set) var latest = UInt32.max
-    /// The ends that were hashed last, and their hash: a connection that opens is looked for first.
-    private var hashed: (tuple: FourTuple, hash: UInt32)
     private let mask: Int
     let hash: ConnectionHash
 
@@ -22,8 +20,6 @@ struct Demultiplexer: ~Copyable {
         slotBits = UInt32.max &>> UInt32(UInt32(capacity).leadingZeroBitCount)
         mask = size - 1
         hash = ConnectionHash(secret: secret)
-        let nobody = FourTuple(local: .any, localPort: 0, remote: .any, remotePort: 0)
-        hashed = (nobody, UInt32(truncatingIfNeeded: hash.tableHash(nobody)))
     }
 
     /// How many places the table has: a power of two, and twice as many as there can be connections, or more.
@@ -31,25 +27,28 @@ struct Demultiplexer: ~Copyable {
         1 << (Int.bitWidth - (max(capacity * 2, 16) - 1).leadingZeroBitCount)
     }
 
-    /// The hash of a connection's ends, which the connection keeps.
-    mutating func hash(of tuple: FourTuple) -> UInt32 {
-        if hashed.tuple != tuple { hashed = (tuple, UInt32(truncatingIfNeeded: hash.tableHash(tuple))) }
-        return hashed.hash
-    }
+    /// The hash of a connection's ends, which is sooner computed than kept.
+    @inline(__always)
+    func hash(of tuple: FourTuple) -> UInt32 { UInt32(truncatingIfNeeded: hash.tableHash(tuple)) }
 
     /// The connection of a segment that has come.
     @inline(__always)
     mutating func connection(of tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
-        if latest != .max, table[latest].tuple == tuple { return latest }
+        latest != .max && table[latest].tuple == tuple ? latest : other(tuple, in: table)
+    }
+
+    /// The same, if it is not that of the last.
+    mutating func other(_ tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
         guard let slot = find(tuple, hash: hash(of: tuple), in: table) else { return nil }
         latest = slot
         return slot
     }
 
     func find(_ tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
-        find(tuple, hash: UInt32(truncatingIfNeeded: hash.tableHash(tuple)), in: table)
+        find(tuple, hash: hash(of: tuple), in: table)
     }
 
+    @inline(__always)
     func find(_ tuple: FourTuple, hash: UInt32, in table: borrowing ConnectionTable) -> UInt32? {
         var place = Int(hash) & mask
         while places[place] != .max {
@@ -60,7 +59,7 @@ struct Demultiplexer: ~Copyable {
         return nil
     }
 
-    /// - Precondition: the connection with this hash is not in, and there are fewer than `capacity`. It keeps the hash.
+    /// - Precondition: the connection with this hash is not in, and there are fewer than `capacity`.
     mutating func insert(_ hash: UInt32, _ slot: UInt32) {
         var place = Int(hash) & mask
         while places[place] != .max { place = (place + 1) & mask }
@@ -70,7 +69,7 @@ struct Demultiplexer: ~Copyable {
     /// Takes a connection out, and closes the gap (Knuth, TAOCP 3, §6.4, algorithm R). Does nothing if it is not in.
     mutating func remove(_ slot: UInt32, in table: borrowing ConnectionTable) {
         if latest == slot { latest = .max }
-        var place = Int(table[slot].tableHash) & mask
+        var place = Int(hash(of: table[slot].tuple)) & mask
         while places[place] & slotBits != slot {
             guard places[place] != .max else { return }
             place = (place + 1) & mask
@@ -78,7 +77,7 @@ struct Demultiplexer: ~Copyable {
         var gap = place
         place = (place + 1) & mask
         while places[place] != .max {
-            let home = Int(table[places[place] & slotBits].tableHash) & mask
+            let home = Int(hash(of: table[places[place] & slotBits].tuple)) & mask
             // It may move into the gap unless its home lies behind the gap.
             if (place &- home) & mask >= (place &- gap) & mask {
                 places[gap] = places[place]

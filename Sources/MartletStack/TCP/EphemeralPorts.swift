@@ -6,6 +6,8 @@
 struct EphemeralPorts: BitwiseCopyable, Sendable {
     /// RFC 6056's table[]. More of them keep more remote ends from seeing each other's connections counted.
     private var counters = InlineArray<64, UInt16>(repeating: 0)
+    /// The search of the last who asked: the next asks for the same remote end, mostly.
+    private var latest: (tuple: FourTuple, offset: UInt32, counter: UInt32)?
     let first: UInt16
     let last: UInt16
 
@@ -25,7 +27,7 @@ struct EphemeralPorts: BitwiseCopyable, Sendable {
         for tuple: FourTuple, hash: ConnectionHash, where isFree: (UInt16) -> Bool
     ) -> UInt16? {
         let count = UInt64(last - first) + 1
-        let search = hash.portSearch(tuple)
+        let search = search(for: tuple, hash)
         let offset = UInt64(search.offset) % count
         let index = Int(search.counter & 63)
         for _ in 0..<count {
@@ -35,5 +37,12 @@ struct EphemeralPorts: BitwiseCopyable, Sendable {
             if isFree(port) { return port }
         }
         return nil
+    }
+
+    private mutating func search(for tuple: FourTuple, _ hash: ConnectionHash) -> (offset: UInt32, counter: UInt32) {
+        if let latest, latest.tuple == tuple { return (latest.offset, latest.counter) }
+        let search = hash.portSearch(tuple)
+        latest = (tuple, search.offset, search.counter)
+        return search
     }
 }

@@ -145,7 +145,8 @@ extension TCP {
     /// A Fast Open request is one no more. After a reset it still counts for its minute: else a stranger could have as many as he
     /// likes, by the resets of those in whose name he calls (§5.1).
     mutating func endFastOpen(_ slot: UInt32) {
-        guard let place = synQueue.find(table[slot].tuple, hash: table[slot].tableHash),
+        let tuple = table[slot].tuple
+        guard let place = synQueue.find(tuple, hash: demultiplexer.hash(of: tuple)),
             synQueue[place].flags.contains(.fastOpen), table[slot].state != .closed
         else { return }
         forget(place)

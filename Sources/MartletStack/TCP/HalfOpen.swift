@@ -23,8 +23,9 @@ struct HalfOpen: BitwiseCopyable {
     /// ISS and IRS.
     var initialSend: SequenceNumber
     var initialReceive: SequenceNumber
-    /// TSval of the SYN.
+    /// TSval of the SYN, and what our clock is moved by.
     var timestamp: UInt32 = 0
+    var timestampOffset: UInt32 = 0
     var answers = LatestAnswer()
     /// The MSS option, and the window field of the SYN.
     var maximumSegmentSize: UInt16
@@ -111,6 +112,7 @@ extension TCPSettings {
 
 extension TCP {
     /// The SYN-ACK of a handshake.
+    @inline(__always)
     func synAck(_ halfOpen: HalfOpen, _ tuple: FourTuple) -> Answer {
         let settings = connections.settings[halfOpen.settings]
         var answer = Answer(
@@ -118,7 +120,7 @@ extension TCP {
             flags: halfOpen.flags.contains(.ecn) ? [.syn, .ack, .ece] : [.syn, .ack],
             window: settings.firstWindow(connections.limits))
         answer.settings = settings.wantsOwnHeader ? halfOpen.settings : 0
-        answer.options = halfOpenOptions(halfOpen, tuple)
+        answer.options = halfOpenOptions(halfOpen)
         answer.options.maximumSegmentSize = connections.limits.mtu - (tuple.isIPv4 ? 40 : 60)
         answer.options.isSACKPermitted = halfOpen.flags.contains(.sack)
         if halfOpen.flags.contains(.scaled) { answer.options.windowScale = halfOpen.receiveShift }
@@ -138,21 +140,17 @@ extension TCP {
         return Answer(
             tuple: tuple, sequence: halfOpen.initialSend + 1, acknowledgment: halfOpen.initialReceive + 1,
             flags: [.ack], window: UInt16(clamping: window),
-            settings: settings.wantsOwnHeader ? halfOpen.settings : 0, options: halfOpenOptions(halfOpen, tuple))
+            settings: settings.wantsOwnHeader ? halfOpen.settings : 0, options: halfOpenOptions(halfOpen))
     }
 
-    private func halfOpenOptions(_ halfOpen: HalfOpen, _ tuple: FourTuple) -> TCPOptions {
+    @inline(__always)
+    private func halfOpenOptions(_ halfOpen: HalfOpen) -> TCPOptions {
         var options = TCPOptions()
         if halfOpen.flags.contains(.timestamps) {
             options.hasTimestamps = true
-            options.timestampValue = timestamp(of: tuple)
+            options.timestampValue = Connections.timestamp(at: connections.now, offset: halfOpen.timestampOffset)
             options.timestampEcho = halfOpen.timestamp
         }
         return options
-    }
-
-    /// The clock of the timestamps between these ends.
-    func timestamp(of tuple: FourTuple) -> UInt32 {
-        Connections.timestamp(at: connections.now, offset: demultiplexer.hash.timestampOffset(tuple))
     }
 }

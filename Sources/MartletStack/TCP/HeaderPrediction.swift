@@ -24,15 +24,40 @@ extension Stack {
     /// Takes in a frame that holds a segment for a connection, if it is what most are. Returns false, and has done nothing, if it
     /// is not.
     @inline(__always)
-    mutating func plainArrives(_ frame: borrowing Frame, _ link: LinkPrediction, at now: Instant) -> Bool {
+    mutating func plainArrives(
+        _ frame: borrowing Frame, _ link: LinkPrediction, on interface: UInt8, at now: Instant
+    ) -> Bool {
         let bytes = frame.bytes
-        guard let packet = link.read(bytes), network.addresses.isOurs(packet.destination),
-            tcp.plainArrives(
-                packet, bytes.extracting(packet.start..<packet.end),
-                isVerified: frame.offload.contains(.checksumVerified), segmentSize: frame.segmentSize, at: now)
-        else { return false }
+        guard let packet = link.read(bytes), network.addresses.isOurs(packet.destination) else { return false }
+        let segment = bytes.extracting(packet.start..<packet.end)
+        let isVerified = frame.offload.contains(.checksumVerified)
+        switch tcp.plainArrives(packet, segment, isVerified: isVerified, segmentSize: frame.segmentSize, at: now) {
+        case .taken: break
+        case .unusual: return false
+        case .stranger: guard plainStrangerArrives(frame, link, on: interface, at: now) else { return false }
+        }
         network.counters.packetsIn &+= 1
         return true
+    }
+
+    /// The same for one that is of no connection. It is read again: to hand on what has been read would cost those that are.
+    @inline(never)
+    private mutating func plainStrangerArrives(
+        _ frame: borrowing Frame, _ link: LinkPrediction, on interface: UInt8, at now: Instant
+    ) -> Bool {
+        let bytes = frame.bytes
+        guard let packet = link.read(bytes), network.isOneHost(packet.source, on: interface) else { return false }
+        return tcp.plainStrangerArrives(
+            packet, bytes.extracting(packet.start..<packet.end),
+            isVerified: frame.offload.contains(.checksumVerified), segmentSize: frame.segmentSize, at: now)
+    }
+}
+
+extension Network {
+    /// Whether the source of a plain packet, IPv4 mapped, can be that of one host (RFC 1122 §3.2.1.3).
+    fileprivate func isOneHost(_ source: IPv6Address, on interface: UInt8) -> Bool {
+        guard let address = source.mappedIPv4 else { return !source.isMulticast }
+        return !address.isMulticast && address != .any && !addresses.isBroadcast(address, on: interface)
     }
 }
 
@@ -55,11 +80,13 @@ extension TCB {
         let headerLength = hasTimestamps ? 32 : 20
         let acknowledged = acknowledgment.bits &- snd.una.bits
         let count = segment.byteCount &- headerLength
+        let window = UInt32(truncatingIfNeeded: control & 0xFFFF) &<< UInt32(sendShift)
+        let isSameWindow = window == snd.wnd
         guard control & 0xFFF7_0000 == (hasTimestamps ? 0x8010_0000 : 0x5010_0000), sequence == rcv.nxt,
-            UInt32(truncatingIfNeeded: control & 0xFFFF) &<< UInt32(sendShift) == snd.wnd,
+            isSameWindow || mayMove(to: window, at: sequence),
             // Below 2³¹ each: what lies before SND.UNA, or behind SND.NXT, is more.
             acknowledged <= snd.nxt.bits &- snd.una.bits, count >= 0, count <= rcv.wnd,
-            acknowledged > 0 ? predictsAcknowledgment : count > 0
+            acknowledged > 0 ? predictsAcknowledgment : count > 0 || !isSameWindow
         else { return .unpredicted }
         var sum = pseudoSum
         sum.add(ports)
@@ -90,19 +117,36 @@ extension TCB {
             recentTimestamp = UInt32(truncatingIfNeeded: timestamps &>> 32)
             recentTimestampAt = stack.now
         }
+        if !isSameWindow { moveWindow(to: window, sequence, acknowledgment, &stack) }
+        greatestWindow = max(greatestWindow, UInt16(truncatingIfNeeded: control))
         if acknowledged > 0 {
             snd.wl1 = sequence
             let echo = hasTimestamps ? UInt32(truncatingIfNeeded: timestamps) : nil
-            greatestWindow = max(greatestWindow, UInt16(truncatingIfNeeded: control))
             predictedAcknowledges(acknowledgment, echo: echo, &stack)
         }
         if count > 0 { predictedTextArrives(count, segmentSize, &stack) }
         return .taken
     }
 
+    /// Whether another window, of a segment with this number, is newer than the one there is (RFC 9293 §3.10.7.4), and neither ends nor
+    /// begins to be closed.
+    @inline(__always)
+    private func mayMove(to window: UInt32, at sequence: SequenceNumber) -> Bool {
+        window > 0 && snd.wnd > 0 && timerUse != .persist && snd.wl1 <= sequence
+    }
+
+    @inline(__always)
+    private mutating func moveWindow(
+        to window: UInt32, _ sequence: SequenceNumber, _ acknowledgment: SequenceNumber, _ stack: inout Connections
+    ) {
+        if window > snd.wnd, snd.nxt < snd.end { owe(.data, &stack) }
+        snd.wnd = window
+        (snd.wl1, snd.wl2) = (sequence, acknowledgment)
+    }
+
     /// Whether an ACK of new data says nothing but that.
     @inline(__always)
-    private var predictsAcknowledgment: Bool {
+    var predictsAcknowledgment: Bool {
         rack.tailProbe == .none && sackedBytes == 0 && lostBytes == 0
             && flags.isDisjoint(with: [.reductionTold, .pathDoubted])
     }
@@ -118,7 +162,7 @@ extension TCB {
     }
 
     /// RFC 9293 §3.10.7.4, fifth, for an ACK of new data while nothing is being repaired: what `acknowledge` does then.
-    private mutating func predictedAcknowledges(
+    mutating func predictedAcknowledges(
         _ acknowledgment: SequenceNumber, echo: UInt32?, _ stack: inout Connections
     ) {
         var tally = AckTally()

@@ -1,21 +1,23 @@
 // Numbers that a stranger must not guess and that a connection must not forget: initial sequence numbers (RFC 6528),
 // ephemeral ports (RFC 6056 §3.3.4), timestamp offsets (RFC 7323 §5.4), and places in the connection table.
 //
-// All are F(connection, secret), with SipHash as F. One secret serves them all, because each use hashes its own name,
-// too. Must not know where the secret comes from: a core reads 128 random bits when it starts.
+// All are F(connection, secret), with SipHash as F, but for the places, which nobody sees. One secret serves them all, because
+// each use hashes its own name, too. Must not know where the secret comes from: a core reads 128 random bits when it starts.
 
 /// The keyed hashes of a stack.
 struct ConnectionHash: BitwiseCopyable, Sendable {
     private let secret: SipHash.Key
+    private let table: ProductHash
 
     private enum Purpose: UInt8 {
         case numbers = 1
-        case ports, table
+        case ports
     }
 
     /// `secret` is 128 random bits, from a source that nobody can predict.
     init(secret: SipHash.Key) {
         self.secret = secret
+        table = ProductHash(secret: secret)
     }
 
     /// The initial sequence number of a connection that opens at `now`.
@@ -43,12 +45,10 @@ struct ConnectionHash: BitwiseCopyable, Sendable {
 
     /// The connection's place in a table, before it is cut to the table's size.
     ///
-    /// SipHash-1-3: nobody sees its value, it has only to keep strangers from choosing connections that collide, and
-    /// it is taken for every segment.
+    /// Nobody sees its value, it has only to keep strangers from choosing connections that collide, and it is taken for nearly
+    /// every segment.
     @inline(__always)
-    func tableHash(_ tuple: FourTuple) -> UInt64 {
-        Self.hash(tuple, .table, ports: true, SipHash(key: secret, rounds: .few))
-    }
+    func tableHash(_ tuple: FourTuple) -> UInt64 { table(tuple) }
 
     /// F and G of RFC 6056: where the search for a local port starts, and which counter it uses. Each is a half of one
     /// hash, and neither depends on the local port, which is to be found.
@@ -57,16 +57,9 @@ struct ConnectionHash: BitwiseCopyable, Sendable {
         return (UInt32(truncatingIfNeeded: hash), UInt32(truncatingIfNeeded: hash >> 32))
     }
 
-    private func hash(_ tuple: FourTuple, _ purpose: Purpose, localPort: Bool = true) -> UInt64 {
-        Self.hash(tuple, purpose, ports: localPort, SipHash(key: secret, rounds: .many))
-    }
-
     /// Two IPv4 addresses are one word. The number of bytes, which SipHash hashes last, keeps the two versions apart.
-    @inline(__always)
-    private static func hash(_ tuple: FourTuple, _ purpose: Purpose, ports localPort: Bool, _ start: SipHash)
-        -> UInt64
-    {
-        var state = start
+    private func hash(_ tuple: FourTuple, _ purpose: Purpose, localPort: Bool = true) -> UInt64 {
+        var state = SipHash(key: secret)
         let ports = UInt64(localPort ? tuple.localPort : 0) << 16 | UInt64(tuple.remotePort)
         let last = ports << 8 | UInt64(purpose.rawValue)
         if tuple.isIPv4 {

@@ -55,12 +55,14 @@ extension TCP {
         }
         guard let settings = settingsOfCall(listener.settings) else { return }
         defer { connections.settings.release(settings) }
-        var initialSend = demultiplexer.hash.initialSequence(tuple, at: now)
+        let numbers = demultiplexer.hash.numbers(tuple, at: now)
+        var initialSend = numbers.sequence
         if let earlier, initialSend <= earlier { initialSend = earlier + 65_536 }
         var halfOpen = HalfOpen(
             segment, initialSend: initialSend, listener: number,
             receiveShift: connections.settings[settings].receiveShift(connections.limits), ecn: connections.ecn)
         halfOpen.settings = settings
+        halfOpen.timestampOffset = numbers.timestampOffset
         if listener.mostFastOpens > 0, segment.options.fastOpenLength != 255,
             fastOpenArrives(segment, packet, tuple, hash, &halfOpen)
         {
@@ -189,6 +191,7 @@ extension TCP {
         case .complete(let found):
             var (halfOpen, segment) = (found, segment)
             halfOpen.settings = settings
+            halfOpen.timestampOffset = demultiplexer.hash.timestampOffset(tuple)
             // The clock that it echoes has been cut, and would measure a round trip that is too long.
             segment.options.timestampEcho = 0
             if complete(halfOpen, segment, packet, tuple, hash, sentAt: nil, retransmissions: 0) {
@@ -223,8 +226,8 @@ extension TCP {
     mutating func openPassively(
         _ halfOpen: HalfOpen, _ tuple: FourTuple, _ hash: UInt32, sentAt: Instant?, retransmissions: UInt8
     ) -> UInt32? {
-        guard let slot = open(tuple, hash, halfOpen.settings, isActive: false) else { return nil }
-        table[slot].setInitialSend(halfOpen.initialSend)
+        let numbers = (halfOpen.initialSend, halfOpen.timestampOffset)
+        guard let slot = open(tuple, hash, numbers, halfOpen.settings, isActive: false) else { return nil }
         table[slot].snd.nxt = halfOpen.initialSend + 1
         table[slot].receiveShift = halfOpen.receiveShift
         table[slot].state = .synReceived
@@ -261,9 +264,9 @@ extension TCP {
 
     /// Adds what nobody owes, and the SYN-ACKs of handshakes. Returns false if there is no room for all.
     mutating func payStrangers(into burst: inout Burst) -> Bool {
-        while let answer = connections.answers.first {
-            guard answer.write(into: &burst, connections.settings) else { return false }
-            if answer.flags.contains(.rst) { connections.counters.resetsOut &+= 1 }
+        while !connections.answers.isEmpty {
+            guard connections.answers.first.write(into: &burst, connections.settings) else { return false }
+            if connections.answers.first.flags.contains(.rst) { connections.counters.resetsOut &+= 1 }
             connections.counters.segmentsOut &+= 1
             connections.answers.removeFirst()
         }

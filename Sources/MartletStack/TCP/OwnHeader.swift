@@ -28,6 +28,7 @@ extension TCPSettings {
 
 extension TCB {
     /// Bytes that a source route takes of each packet.
+    @inline(__always)
     func routeLength(_ stack: borrowing Connections) -> UInt16 {
         guard flags.contains(.ownHeader), tuple.isIPv4 else { return 0 }
         return UInt16(stack.settings[settings].sourceRoute?.optionLength ?? 0)

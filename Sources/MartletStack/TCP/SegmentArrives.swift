@@ -234,7 +234,10 @@ extension TCB {
     mutating func enterTimeWait(_ stack: inout Connections) {
         state = .timeWait
         stack.cancelAll(of: slot)
-        stack.arm(.slow, of: slot, in: stack.limits.timeWaitNanoseconds)
+        // Who is released goes on without a TCB, if that may be: see `TCP.retire`.
+        if !flags.contains(.released) || stack.limits.timeWaits == 0 {
+            stack.arm(.slow, of: slot, in: stack.limits.timeWaitNanoseconds)
+        }
         tell(.ended, &stack)
     }
 
@@ -313,7 +316,7 @@ extension TCB {
         let needed = end - rcv.read
         if needed <= receiveRing.capacity { return true }
         guard receiveRing.isNone else { return takesLargerRing(atLeast: needed, &stack) }
-        guard let first = stack.rings.take(atLeast: needed) else { return false }
+        guard let first = stack.firstRing(atLeast: needed, order: receiveOrder) else { return false }
         receiveRing = first
         return true
     }

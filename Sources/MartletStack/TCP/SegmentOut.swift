@@ -9,6 +9,13 @@ enum SegmentOut {
         _ header: TCPHeader, _ options: TCPOptions, _ tuple: FourTuple, ecn: ECN = .notCapable,
         payloadSum: UInt16 = 0, _ frame: inout Frame
     ) {
+        if options.isTimestampsAlone {
+            let timestamps = UInt64(options.timestampValue) &<< 32 | UInt64(options.timestampEcho)
+            return prependPlain(header, timestamps: timestamps, tuple, ecn: ecn, payloadSum: payloadSum, &frame)
+        }
+        if options.isUsualSYN {
+            return prependSYN(header, options, tuple, ecn: ecn, payloadSum: payloadSum, &frame)
+        }
         let optionsLength = options.length
         var header = header
         header.headerLength = UInt8(truncatingIfNeeded: 20 + optionsLength)
@@ -55,10 +62,44 @@ extension SegmentOut {
         _ header: TCPHeader, timestamps: UInt64, _ tuple: FourTuple, ecn: ECN, payloadSum: UInt16,
         _ frame: inout Frame
     ) {
-        let length = UInt64(frame.length &+ 32)
+        var sum = CarrySum(UInt64(TCPOptions.timestampsPrefix))
+        sum.add(timestamps)
+        prepend(header, options: 12, sum, tuple, ecn: ecn, payloadSum: payloadSum, &frame) { space, start in
+            space.store(TCPOptions.timestampsPrefix, at: start)
+            space.store(timestamps, at: start &+ 4)
+        }
+    }
+
+    /// The same for a SYN or SYN-ACK with all options that agree on something, as nearly all have them.
+    private static func prependSYN(
+        _ header: TCPHeader, _ options: TCPOptions, _ tuple: FourTuple, ecn: ECN, payloadSum: UInt16,
+        _ frame: inout Frame
+    ) {
+        let first = UInt64(TCPOptions.segmentSizePrefix | UInt32(options.maximumSegmentSize)) &<< 32
+        let segmentSize = first | UInt64(TCPOptions.permittedTimestampsPrefix)
+        let timestamps = UInt64(options.timestampValue) &<< 32 | UInt64(options.timestampEcho)
+        let scale = TCPOptions.scalePrefix | UInt32(options.windowScale)
+        var sum = CarrySum(UInt64(scale))
+        sum.add(segmentSize)
+        sum.add(timestamps)
+        prepend(header, options: 20, sum, tuple, ecn: ecn, payloadSum: payloadSum, &frame) { space, start in
+            space.store(segmentSize, at: start)
+            space.store(timestamps, at: start &+ 8)
+            space.store(scale, at: start &+ 16)
+        }
+    }
+
+    /// Headers whose options have a length that is known when this is compiled, and this sum; `write` writes them at its place.
+    @inline(__always)
+    private static func prepend(
+        _ header: TCPHeader, options optionsLength: Int, _ optionsSum: CarrySum, _ tuple: FourTuple, ecn: ECN,
+        payloadSum: UInt16, _ frame: inout Frame, _ write: (inout MutableRawSpan, Int) -> Void
+    ) {
+        let length = UInt64(frame.length &+ 20 &+ optionsLength)
         let ports = UInt64(header.sourcePort) &<< 48 | UInt64(header.destinationPort) &<< 32
         let first = ports | UInt64(header.sequence.bits)
-        let control = 0x8000_0000 | UInt64(header.flags.rawValue & 0x1FF) &<< 16 | UInt64(header.window)
+        let offset = UInt64(5 &+ optionsLength / 4) &<< 28
+        let control = offset | UInt64(header.flags.rawValue & 0x1FF) &<< 16 | UInt64(header.window)
         let second = UInt64(header.acknowledgment.bits) &<< 32 | control
         let isPartial = frame.offload.contains(.checksumPartial)
         // As in `pseudoHeader`, what makes a mapped address of one adds nothing.
@@ -70,35 +111,23 @@ extension SegmentOut {
         if !isPartial {
             sum.add(first)
             sum.add(second)
-            sum.add(UInt64(TCPOptions.timestampsPrefix) &+ UInt64(header.urgentPointer) &+ UInt64(payloadSum))
-            sum.add(timestamps)
+            sum.add(UInt64(header.urgentPointer) &+ UInt64(payloadSum))
+            sum.add(optionsSum.bits)
         }
         let checksum = isPartial ? sum.folded : ~sum.folded
         let third = UInt32(checksum) &<< 16 | UInt32(header.urgentPointer)
+        let start = tuple.isIPv4 ? 20 : 40
+        frame.prepend(start &+ 20 &+ optionsLength)
+        var bytes = frame.mutableBytes
+        var space = bytes._mutatingExtracting(0..<start &+ 20 &+ optionsLength)
         if tuple.isIPv4 {
-            frame.prepend(52)
-            var bytes = frame.mutableBytes
-            var space = bytes._mutatingExtracting(0..<52)
             IPOut.writeTCPHeader(from: tuple.localIPv4, to: tuple.remoteIPv4, segmentLength: length, ecn: ecn, &space)
-            write(first, second, third, timestamps, at: 20, &space)
         } else {
-            frame.prepend(72)
-            var bytes = frame.mutableBytes
-            var space = bytes._mutatingExtracting(0..<72)
             IPOut.writeTCPHeader(from: tuple.local, to: tuple.remote, segmentLength: length, ecn: ecn, &space)
-            write(first, second, third, timestamps, at: 40, &space)
         }
-    }
-
-    @inline(__always)
-    private static func write(
-        _ first: UInt64, _ second: UInt64, _ third: UInt32, _ timestamps: UInt64, at start: Int,
-        _ space: inout MutableRawSpan
-    ) {
         space.store(first, at: start)
         space.store(second, at: start &+ 8)
         space.store(third, at: start &+ 16)
-        space.store(TCPOptions.timestampsPrefix, at: start &+ 20)
-        space.store(timestamps, at: start &+ 24)
+        write(&space, start &+ 20)
     }
 }

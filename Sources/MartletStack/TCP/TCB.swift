@@ -228,9 +228,10 @@ struct TCB: BitwiseCopyable {
     var opening = OpeningFlags(rawValue: 0)
     var rate = DeliveryRate(now: .zero)
     var pacing = Pacing()
-    /// Bytes that may wait to be read, and to be acknowledged.
+    /// Bytes that may wait to be read.
     @usableFromInline var receiveLimit: UInt32 = 65_536
-    @usableFromInline var sendLimit: UInt32 = 65_536
+    /// The order of a ring for as many bytes as the user read at once when it last read all.
+    var receiveOrder: UInt8 = 0
     var congestion = CongestionControl(.cubic)
     /// Behind what was out when this recovery, or loss, began. While nothing is being repaired: behind the tail-loss probe
     /// that is awaiting its ACK (TLP.end_seq).
@@ -243,8 +244,6 @@ struct TCB: BitwiseCopyable {
     var allowance: UInt32 = 0
 
     // What is seldom asked for.
-    /// The hash of `tuple` that the demultiplexer finds it by.
-    var tableHash: UInt32 = 0
     /// What the peer takes, options included.
     @usableFromInline var peerMSS: UInt16 = 536
     var generation: UInt32 = 0

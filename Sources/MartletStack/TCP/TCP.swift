@@ -55,17 +55,25 @@ struct TCP: ~Copyable {
 
     // MARK: In
 
-    /// A segment for one of our addresses, in a packet with nothing unusual about it. Returns false, and has done nothing, if it
-    /// is of no connection, or of one that may make room for another.
+    /// What became of a segment in a packet with nothing unusual about it.
+    enum PlainArrival {
+        case taken
+        /// It is of no connection, and nothing has been done.
+        case stranger
+        /// It is to be looked at the long way, and nothing has been done.
+        case unusual
+    }
+
+    /// A segment for one of our addresses, in a packet with nothing unusual about it.
     @inline(__always)
     mutating func plainArrives(
         _ packet: PlainPacket, _ segment: RawSpan, isVerified: Bool, segmentSize: Int, at now: Instant
-    ) -> Bool {
+    ) -> PlainArrival {
         let ports = segment.uint32(at: 0)
         var slot = demultiplexer.latest
         if slot == .max || !table[slot].tuple.isOf(packet, ports) {
-            slot = connection(of: packet, ports)
-            guard slot != .max else { return false }
+            guard let other = demultiplexer.other(packet.ends(ports), in: table) else { return .stranger }
+            slot = other
         }
         connections.now = now
         switch table[slot].predictedArrives(
@@ -76,39 +84,48 @@ struct TCP: ~Copyable {
             connections.counters.segmentsIn &+= 1
             connections.counters.badChecksum &+= 1
         case .unpredicted:
+            let state = table[slot].state
+            guard state != .closed, state != .timeWait else { return .unusual }
             return unpredictedArrives(
                 segment, packet.pseudoSum, isVerified: isVerified, segmentSize: segmentSize, of: slot)
         }
-        return true
-    }
-
-    /// The connection of a packet, if it is not that of the last; `.max` if there is none.
-    private mutating func connection(of packet: PlainPacket, _ ports: UInt32) -> UInt32 {
-        let tuple = FourTuple(
-            local: packet.destination, localPort: UInt16(truncatingIfNeeded: ports), remote: packet.source,
-            remotePort: UInt16(truncatingIfNeeded: ports &>> 16))
-        return demultiplexer.connection(of: tuple, in: table) ?? .max
+        return .taken
     }
 
     private mutating func unpredictedArrives(
         _ packet: RawSpan, _ pseudoSum: CarrySum, isVerified: Bool, segmentSize: Int, of slot: UInt32
-    ) -> Bool {
-        let state = table[slot].state
-        guard state != .closed, state != .timeWait, let header = TCPHeader(parsing: packet),
-            var segment = Segment(header, packet)
-        else { return false }
+    ) -> PlainArrival {
+        guard let header = TCPHeader(parsing: packet), var segment = Segment(header, packet) else { return .unusual }
         connections.counters.segmentsIn &+= 1
         segment.segmentSize = UInt16(clamping: segmentSize)
-        if !isVerified {
-            var sum = pseudoSum
-            sum.add(UInt64(packet.onesComplementSum()))
-            guard sum.folded == 0xFFFF else {
-                connections.counters.badChecksum &+= 1
-                return true
-            }
+        if isIntact(packet, pseudoSum, isVerified: isVerified) { deliver(segment, packet, to: slot) }
+        return .taken
+    }
+
+    /// The same for a stranger, who can be one host. Returns false, and has done nothing, if there is something wrong with it.
+    @inline(__always)
+    mutating func plainStrangerArrives(
+        _ packet: PlainPacket, _ bytes: RawSpan, isVerified: Bool, segmentSize: Int, at now: Instant
+    ) -> Bool {
+        guard let header = TCPHeader(parsing: bytes), var segment = Segment(header, bytes) else { return false }
+        connections.now = now
+        connections.counters.segmentsIn &+= 1
+        segment.segmentSize = UInt16(clamping: segmentSize)
+        if isIntact(bytes, packet.pseudoSum, isVerified: isVerified) {
+            strangerArrives(segment, bytes, packet.ends(bytes.uint32(at: 0)))
         }
-        deliver(segment, packet, to: slot)
         return true
+    }
+
+    /// Whether a segment has the checksum that it should have. Counts those that do not.
+    @inline(__always)
+    private mutating func isIntact(_ packet: RawSpan, _ pseudoSum: CarrySum, isVerified: Bool) -> Bool {
+        if isVerified { return true }
+        var sum = pseudoSum
+        sum.add(UInt64(packet.onesComplementSum()))
+        if sum.folded == 0xFFFF { return true }
+        connections.counters.badChecksum &+= 1
+        return false
     }
 
     /// Hands a segment to its connection.
@@ -155,7 +172,7 @@ struct TCP: ~Copyable {
             return strangerArrives(segment, packet, tuple)
         }
         if before == .timeWait, let listener = beginsAnew(segment, tuple, after: TimeWait(table[slot])) {
-            let (hash, earlier) = (table[slot].tableHash, table[slot].snd.nxt)
+            let (hash, earlier) = (demultiplexer.hash(of: tuple), table[slot].snd.nxt)
             removeConnection(slot)
             connections.counters.timeWaitsReused &+= 1
             return synArrives(segment, packet, tuple, hash, listener, above: earlier)
@@ -266,21 +283,23 @@ struct TCP: ~Copyable {
         guard let number = takeSettings(settings) else { throw .noSettings }
         defer { connections.settings.release(number) }
         guard let (tuple, hash, earlier) = chooseEnds(for: ends) else { throw .noPort }
-        guard let slot = open(tuple, hash, number, isActive: true) else { throw .noConnection }
-        if let earlier, table[slot].initialSend <= earlier { table[slot].setInitialSend(earlier + 65_536) }
+        var numbers = demultiplexer.hash.numbers(tuple, at: connections.now)
+        if let earlier, numbers.sequence <= earlier { numbers.sequence = earlier + 65_536 }
+        guard let slot = open(tuple, hash, numbers, number, isActive: true) else { throw .noConnection }
         table[slot].state = .synSent
         table[slot].owe(.control, &connections)
         connections.arm(.retransmit, of: slot, in: Int64(table[slot].rtt.rto) * 1000)
         return table.id(of: slot)
     }
 
-    /// A connection between `tuple`'s ends, of which `hash` is the hash. Nil if the table is full.
-    mutating func open(_ tuple: FourTuple, _ hash: UInt32, _ settings: UInt16, isActive: Bool) -> UInt32? {
+    /// A connection between `tuple`'s ends, of which `hash` is the hash, that starts with these numbers. Nil if the table is full.
+    mutating func open(
+        _ tuple: FourTuple, _ hash: UInt32, _ numbers: (sequence: SequenceNumber, timestampOffset: UInt32),
+        _ settings: UInt16, isActive: Bool
+    ) -> UInt32? {
         guard let slot = table.take() else { return nil }
         table[slot].tuple = tuple
-        table[slot].tableHash = hash
         demultiplexer.insert(hash, slot)
-        let numbers = demultiplexer.hash.numbers(tuple, at: connections.now)
         table[slot].setInitialSend(numbers.sequence)
         table[slot].timestampOffset = numbers.timestampOffset
         table[slot].flags = [.timestamps, .sack, .scaled]

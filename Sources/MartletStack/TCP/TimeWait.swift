@@ -11,6 +11,7 @@ struct TimeWait: BitwiseCopyable {
     /// TS.Recent, and the tick that it came at.
     var recentTimestamp: UInt32
     var recentTimestampAt: UInt32
+    var timestampOffset: UInt32
     var answers = LatestAnswer()
     /// Its settings, if they say something of IP headers; else 0.
     var settings: UInt16
@@ -18,11 +19,13 @@ struct TimeWait: BitwiseCopyable {
     var sendShift: UInt8
     var receiveShift: UInt8
 
+    @inline(__always)
     init(_ tcb: borrowing TCB) {
         sendNext = tcb.snd.nxt
         receive = tcb.rcv
         recentTimestamp = tcb.recentTimestamp
         recentTimestampAt = Connections.tick(of: tcb.recentTimestampAt)
+        timestampOffset = tcb.timestampOffset
         settings = tcb.flags.contains(.ownHeader) ? tcb.settings : 0
         hasTimestamps = tcb.flags.contains(.timestamps)
         sendShift = tcb.sendShift
@@ -49,7 +52,7 @@ extension TCP {
         guard table[slot].state == .timeWait, table[slot].flags.contains(.released), timeWaits.capacity > 0 else {
             return
         }
-        let (tuple, hash) = (table[slot].tuple, table[slot].tableHash)
+        let tuple = table[slot].tuple
         let timeWait = TimeWait(table[slot])
         if table[slot].owed.contains(.ack) { connections.answers.append(answer(timeWait, tuple)) }
         connections.settings.take(again: timeWait.settings)
@@ -58,7 +61,7 @@ extension TCP {
             connections.counters.timeWaitsRecycled &+= 1
             endTimeWait(oldest)
         }
-        _ = timeWaits.insert(timeWait, tuple, hash: hash, deadline: timeWaitDeadline)
+        _ = timeWaits.insert(timeWait, tuple, hash: demultiplexer.hash(of: tuple), deadline: timeWaitDeadline)
     }
 
     private var timeWaitDeadline: Instant {
@@ -82,7 +85,8 @@ extension TCP {
         answer.settings = timeWait.settings
         if timeWait.hasTimestamps {
             answer.options.hasTimestamps = true
-            answer.options.timestampValue = timestamp(of: tuple)
+            answer.options.timestampValue = Connections.timestamp(
+                at: connections.now, offset: timeWait.timestampOffset)
             answer.options.timestampEcho = timeWait.recentTimestamp
         }
         return answer

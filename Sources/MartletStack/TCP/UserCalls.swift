@@ -54,6 +54,7 @@ extension TCB {
         rcv.read += count
         passUrgentMark()
         tuneWindow(&stack)
+        if count == waiting { receiveOrder = RingMemory.order(ofBytes: count) }
         giveUnusedRing(&stack)
         // A window that has doubled is worth an ACK of its own, and one that opens from nothing (RFC 9293 §3.8.6.2.2).
         let limit = windowLimit(stack)

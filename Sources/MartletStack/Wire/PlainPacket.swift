@@ -18,6 +18,14 @@ struct PlainPacket: BitwiseCopyable {
     /// The sum of the addresses, the protocol and the segment's length: the pseudo-header's.
     var pseudoSum: CarrySum
 
+    /// The ends of its connection, whose ports stand so in the TCP header.
+    @inline(__always)
+    func ends(_ ports: UInt32) -> FourTuple {
+        FourTuple(
+            local: destination, localPort: UInt16(truncatingIfNeeded: ports), remote: source,
+            remotePort: UInt16(truncatingIfNeeded: ports &>> 16))
+    }
+
     /// Reads an IPv4 packet, which starts at `offset` of its frame; `nil` if there is anything unusual about it, or wrong with it.
     @inline(__always)
     init?(ipv4 packet: RawSpan, at offset: Int) {

@@ -25,6 +25,14 @@ extension TCPOptions {
             && userTimeout == 0 && fastOpenLength == 255
     }
 
+    /// Whether these are the options of nearly every SYN, all of which agree on something.
+    @inlinable
+    @inline(__always)
+    var isUsualSYN: Bool {
+        hasTimestamps && isSACKPermitted && sackCount == 0 && windowScale != 255 && maximumSegmentSize != 0
+            && userTimeout == 0 && fastOpenLength == 255
+    }
+
     /// How many SACK blocks fit beside the other options: 3 with timestamps, 4 without.
     @inlinable
     var sackCapacity: Int {
@@ -63,11 +71,12 @@ extension TCPOptions {
         precondition(length <= TCPOptions.maximumLength, "a header has 40 bytes for options")
         var offset = 0
         if maximumSegmentSize != 0 {
-            bytes.store(0x0204_0000 | UInt32(maximumSegmentSize), at: offset)
+            bytes.store(TCPOptions.segmentSizePrefix | UInt32(maximumSegmentSize), at: offset)
             offset &+= 4
         }
         if hasTimestamps {
-            bytes.store(isSACKPermitted ? 0x0402_080A : TCPOptions.timestampsPrefix, at: offset)
+            let prefix = isSACKPermitted ? TCPOptions.permittedTimestampsPrefix : TCPOptions.timestampsPrefix
+            bytes.store(prefix, at: offset)
             bytes.store(timestampValue, at: offset &+ 4)
             bytes.store(timestampEcho, at: offset &+ 8)
             offset &+= 12
@@ -76,7 +85,7 @@ extension TCPOptions {
             offset &+= 4
         }
         if windowScale != 255 {
-            bytes.store(0x0103_0300 | UInt32(windowScale), at: offset)
+            bytes.store(TCPOptions.scalePrefix | UInt32(windowScale), at: offset)
             offset &+= 4
         }
         if userTimeout != 0 {

@@ -58,6 +58,11 @@ struct TCPOptions: BitwiseCopyable, Sendable {
     @inlinable
     static var timestampsPrefix: UInt32 { 0x0101_080A }
 
+    /// The same with SACK permitted in place of the NOPs; and how an MSS option starts, and NOP and a window scale.
+    @inlinable static var permittedTimestampsPrefix: UInt32 { 0x0402_080A }
+    @inlinable static var segmentSizePrefix: UInt32 { 0x0204_0000 }
+    @inlinable static var scalePrefix: UInt32 { 0x0103_0300 }
+
     /// Reads the options that nearly every segment of an established connection has: the timestamps, aligned, alone.
     /// Returns false, and reads nothing, if `bytes` is anything else, which one comparison says.
     @inlinable
@@ -74,8 +79,9 @@ struct TCPOptions: BitwiseCopyable, Sendable {
     /// NOP, window scale. Returns false, and reads nothing, if `bytes` is anything else.
     @inlinable
     mutating func readUsualSYN(_ bytes: RawSpan) -> Bool {
-        guard bytes.byteCount == 20, bytes.uint16(at: 0) == 0x0204, bytes.uint32(at: 4) == 0x0402_080A,
-            bytes.uint32(at: 16) &>> 8 == 0x01_0303
+        guard bytes.byteCount == 20, bytes.uint32(at: 0) & ~0xFFFF == TCPOptions.segmentSizePrefix,
+            bytes.uint32(at: 4) == TCPOptions.permittedTimestampsPrefix,
+            bytes.uint32(at: 16) & ~0xFF == TCPOptions.scalePrefix
         else { return false }
         maximumSegmentSize = bytes.uint16(at: 2)
         isSACKPermitted = true

@@ -27,6 +27,14 @@ int peer_listen(int port, int flags);
 /* Prints `listening on 127.0.0.1:PORT` and flushes it. */
 void peer_print_ready(int port);
 
+/* Whether instructions are counted: under callgrind, by a program that was built where valgrind's headers are. */
+int peer_counts_instructions(void);
+
+/* From here on instructions are counted, until `peer_stop_counting`; what was counted since the last report is one by this name. */
+void peer_start_counting(void);
+void peer_stop_counting(void);
+void peer_report_count(const char *name);
+
 /* Prints `what` with `error` spelled out, and exits with status 1. */
 __attribute__((noreturn)) void peer_fail(const char *what, int error);
 
