@@ -25,7 +25,7 @@ struct Generate: AsyncParsableCommand {
     @Option(help: "Ends after so many frames.") var count: UInt64?
     @OptionGroup var flows: FlowOptions
     @Option(
-        help: "A pcap or pcapng file, whose frames are sent instead, over and over until --seconds, --count or its end."
+        help: "A pcap or pcapng file, whose frames are sent instead: once, or over and over until --seconds or --count."
     )
     var replay: String?
     @Flag(help: "Sends the frames of --replay as they were recorded: with the time between them, and once.") var timed =
@@ -41,12 +41,17 @@ struct Generate: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let pool = try options.makePool()
-        var links = LinkSet(capacity: 1)
-        links.append(try link.name.open(for: pool))
-        if ping { return try self.ping(&links, pool) }
         let frames = try replay.map { try CaptureReader.frames(of: $0) } ?? flows.frames(count: 4096).map { ($0, 0) }
         guard !frames.isEmpty else { throw ValidationError("the file has no frames") }
+        // A recorded frame may be one that a link has cut, or never did: large segments. What the link does not take it counts.
+        let pool = try options.makePool(longest: frames.map(\.bytes.count).max() ?? 0)
+        var links = LinkSet(capacity: 1)
+        links.append(try link.name.open(for: pool))
+        if links[0].properties.medium == .ip, replay == nil || ping {
+            throw ValidationError(
+                "made-up frames are Ethernet's, and \(link.name) carries packets: use a TAP, or --replay")
+        }
+        if ping { return try self.ping(&links, pool) }
         let isOnce = replay != nil && (timed || (options.seconds == nil && count == nil))
         let limit = isOnce ? UInt64(frames.count) : count ?? .max
         let start = Clock.now

@@ -22,6 +22,10 @@ struct Receive: AsyncParsableCommand {
     @Option(help: "Ends after the burst in which so many frames are reached.") var count: UInt64?
     @OptionGroup var options: LinkOptions
 
+    func validate() throws {
+        if pong, link.name.kind == .tun { throw ValidationError("a TUN carries no Ethernet frames: use a TAP") }
+    }
+
     func run() async throws {
         let pool = try options.makePool()
         var burst = pool.makeBurst(capacity: options.burst)

@@ -38,6 +38,27 @@ import Testing
         #expect((0.5..<5).contains(try #require(report["seconds"] as? Double)))
     }
 
+    @Test func `A recorded frame that is longer than a link's is replayed all the same`() throws {
+        func word(_ value: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) } }
+        var file = word(0xA1B2_C3D4) + [2, 0, 4, 0] + word(0) + word(0) + word(262_144) + word(1)
+        for length in [60, 9000, 61] {
+            file += word(1) + word(0) + word(length) + word(length) + Array(repeating: 7, count: length)
+        }
+        let path = "/tmp/martlet-\(getpid())-long.pcap"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data(file).write(to: URL(fileURLWithPath: path))
+        let report = try Tool.report(
+            try NetworkRig.Program.run(Tool.path, "generate", "null:a", "--replay", path, "--json"))
+        #expect(report["frames"] as? Int == 3)
+        let link = try #require((report["links"] as? [[String: Any]])?.first?["transmitted"] as? [String: Any])
+        #expect(link["bytes"] as? Int == 9121)
+    }
+
+    @Test func `Frames of a TUN have no Ethernet addresses to be sent back by`() {
+        #expect(throws: (any Error).self) { try Receive.parse(["tun:a", "--pong"]) }
+        #expect(throws: Never.self) { try Receive.parse(["tap:a", "--pong"]) }
+    }
+
     @Test func `Flows go through their ranges, with headers that add up`() throws {
         let flows = try FlowOptions.parse([
             "--size", "64,100", "--source", "10.0.0.1-10.0.0.4", "--source-port", "1000-1002", "--destination-port",

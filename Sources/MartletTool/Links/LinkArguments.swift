@@ -30,7 +30,14 @@ struct LinkOptions: ParsableArguments {
     }
 
     /// What to open links with: an arena as good as this machine gives.
-    func makePool() throws -> FramePool { try FrameArena(count: frames).makePool() }
+    ///
+    /// - Parameter longest: Bytes of the longest frame that is to fit, if that is more than a link needs.
+    func makePool(longest: Int = 0) throws -> FramePool {
+        let needed = longest + FramePool.defaultHeadroom
+        var capacity = 2048
+        while capacity < needed { capacity *= 2 }
+        return try FrameArena(count: frames, capacity: capacity).makePool()
+    }
 }
 
 /// The name of a link on the command line.
