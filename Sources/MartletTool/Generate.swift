@@ -68,7 +68,7 @@ struct Generate: AsyncParsableCommand {
             let room = Int(min(due, UInt64(options.burst), limit - sent))
             while burst.count < room, var frame = burst.takeFrame() {
                 let bytes = frames[next].bytes
-                frame.copyBytes(from: bytes.span.bytes)
+                unsafe frame.copyBytes(from: bytes.span.bytes)
                 burst.append(frame)
                 next = next + 1 == frames.count ? 0 : next + 1
             }
@@ -100,7 +100,7 @@ struct Generate: AsyncParsableCommand {
             burst.removeAll()
             if now >= next, count.map({ sent < $0 }) ?? true, var frame = pool.take() {
                 let bytes = frames[Int(sent % UInt64(frames.count))]
-                frame.copyBytes(from: bytes.span.bytes)
+                unsafe frame.copyBytes(from: bytes.span.bytes)
                 Ping.stamp(&frame, session)
                 burst.append(frame)
                 let taken = links[0].transmitOrDrop(&burst)

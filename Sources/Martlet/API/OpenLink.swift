@@ -180,7 +180,7 @@ public final class OpenLink: @unchecked Sendable {
         let waiter = core.takeWaiter(in: .link)
         (follower, followerIsMet, isRoused) = (waiter, false, true)
         core.rouse(sleeper, from: sleeping)
-        let outcome = await core.park(waiter, deadline: deadline)
+        let outcome = await core.follow(waiter, deadline: deadline)
         if follower == waiter { follower = -1 }
         return outcome == .cancelled ? .cancelled : followerIsMet ? .met : .woken
     }

@@ -30,6 +30,11 @@ extension Core {
         return outcome
     }
 
+    /// Parks the calling task until another task of this core ends its wait, the deadline passes, or it is cancelled.
+    func follow(_ waiter: Int32, deadline: Int64) async -> Outcome {
+        unsafe await park(waiter, deadline: deadline)
+    }
+
     /// Ends the sleep of another task of this core, which goes on as if its link were ready.
     func rouse(_ waiter: Int32, from sleep: LinkSleep) {
         guard unsafe state.pointee.waiters[waiter].pointee.isParked else { return }

@@ -114,7 +114,7 @@ import Testing
         links.append(near.take())
         let rounds = 2000
         startThread {
-            var link = far.take()
+            let link = far.take()
             let pool = pool.take()
             var burst = pool.makeBurst()
             // An echo: the next frame comes when this thread has answered, at any point of the other's way to its sleep.
