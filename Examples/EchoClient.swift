@@ -17,9 +17,17 @@ struct EchoClient: AsyncParsableCommand {
     @Option(help: "The server's port.") var port: UInt16 = 7007
     @Option(help: "The line to send.") var message = "hello"
     @Option(help: "How many times to send it.") var count = 1
+    @Option(help: "A link to run Martlet's own TCP/IP on, such as tap:tap0. (default: the kernel's TCP/IP)")
+    var link: String?
+    @Option(help: "An address on that link, such as 10.0.0.2/24; may be repeated. (default: DHCP and SLAAC)")
+    var address: [String] = []
+    @Option(help: "A router on that link; may be repeated.") var gateway: [String] = []
 
     func run() async throws {
-        try await Runtime.run(.init(cores: .count(1))) { runtime in
+        let configuration = Runtime.Configuration(
+            transport: try .init(link: link, addresses: address, gateways: gateway),
+            cores: .count(1))
+        try await Runtime.run(configuration) { runtime in
             try await runtime.withConnection(to: host, port: port, within: .seconds(5)) { connection in
                 // A child task sends while this one receives: the server answers before it has heard all, and both
                 // directions would otherwise fill until nobody can go on.

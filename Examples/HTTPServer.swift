@@ -18,9 +18,15 @@ struct HTTPServer: AsyncParsableCommand {
     @Option(help: "The port to listen on; 0 lets the kernel choose.") var port: UInt16 = 8080
     @Option(help: "The number of cores to use. (default: all)") var cores: Int?
     @Option(help: "io_uring, epoll or automatic.") var driver: DriverChoice = .automatic
+    @Option(help: "A link to run Martlet's own TCP/IP on, such as tap:tap0. (default: the kernel's TCP/IP)")
+    var link: String?
+    @Option(help: "An address on that link, such as 10.0.0.2/24; may be repeated. (default: DHCP and SLAAC)")
+    var address: [String] = []
+    @Option(help: "A router on that link; may be repeated.") var gateway: [String] = []
 
     func run() async throws {
         let configuration = Runtime.Configuration(
+            transport: try .init(link: link, addresses: address, gateways: gateway),
             cores: cores.map { .count($0) } ?? .all, driver: driver, shutdownSignals: [.terminate, .interrupt])
         var options = ConnectionOptions()
         options.firstByteTimeout = .seconds(5)

@@ -18,9 +18,15 @@ struct TCPProxy: AsyncParsableCommand {
     @Option(help: "The port to listen on; 0 lets the kernel choose.") var port: UInt16 = 9090
     @Option(help: ArgumentHelp("Where connections go.", valueName: "host:port")) var to: Destination
     @Option(help: "The number of cores to use. (default: all)") var cores: Int?
+    @Option(help: "A link to run Martlet's own TCP/IP on, such as tap:tap0. (default: the kernel's TCP/IP)")
+    var link: String?
+    @Option(help: "An address on that link, such as 10.0.0.2/24; may be repeated. (default: DHCP and SLAAC)")
+    var address: [String] = []
+    @Option(help: "A router on that link; may be repeated.") var gateway: [String] = []
 
     func run() async throws {
         let configuration = Runtime.Configuration(
+            transport: try .init(link: link, addresses: address, gateways: gateway),
             cores: cores.map { .count($0) } ?? .all, shutdownSignals: [.terminate, .interrupt])
         try await Runtime.run(configuration) { runtime in
             try await runtime.serve(on: .any(port: port), onListening: announce, onError: complain) { client in

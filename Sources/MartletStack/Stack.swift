@@ -142,6 +142,7 @@ public struct Stack: ~Copyable {
         var arrival = Arrival(interface: packet.interface, now: now)
         // Nothing on the way could have changed it.
         arrival.isVerified = true
+        arrival.isFromUs = true
         arrival.segmentSize = packet.segmentSize
         let version = packet.bytes.byte(at: 0) &>> 4
         packetArrives(packet, version == 4 ? .ipv4 : .ipv6, arrival)

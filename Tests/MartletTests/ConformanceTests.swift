@@ -1,5 +1,5 @@
 // The table of effects, over both kernel drivers and all three families of addresses, and besides with two cores, with limits
-// that are soon reached, and with cores that spin.
+// that are soon reached, and with cores that spin; and over our own stack.
 //
 // `MARTLET_CHECK` and `MARTLET_ENVIRONMENT` choose those whose names contain that text, `MARTLET_SEED` the seed.
 
@@ -19,7 +19,7 @@ struct ConformanceTests {
 
     static let seed = setting("MARTLET_SEED").flatMap { UInt64($0) } ?? UInt64.random(in: 0...UInt64.max)
 
-    static let environments: [Conformance.Environment] = [DriverChoice.ioUring, .epoll].flatMap { driver in
+    private static let kernels: [Conformance.Environment] = [DriverChoice.ioUring, .epoll].flatMap { driver in
         let families: [Conformance.Environment] = Conformance.Environment.Family.allCases.map {
             .kernel(driver, $0, seed: seed)
         }
@@ -32,7 +32,14 @@ struct ConformanceTests {
             .kernel(driver, .ipv4, limits: scarce, seed: seed, note: "scarce limits"),
             spinning,
         ]
-    }.map { environment in
+    }
+
+    private static let stacks: [Conformance.Environment] = [
+        .stack(.ipv4, seed: seed), .stack(.ipv6, seed: seed),
+        .stack(.ipv4, limits: scarce, seed: seed, note: "scarce limits"),
+    ]
+
+    static let environments = (kernels + stacks).map { environment in
         // Several checks run at once, each with cores of its own: the kernel spreads them over the CPUs.
         var environment = environment
         environment.configuration.pinsThreads = false

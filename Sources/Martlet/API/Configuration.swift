@@ -21,6 +21,21 @@ extension CoreSelection {
     }
 }
 
+extension Runtime.Configuration {
+    /// The CPU of each core. A stack with links has one core: a link has one queue, and nobody spreads its flows yet.
+    func cpus() throws(NetworkError) -> [Int?] {
+        guard case .stack(let interfaces) = transport, let first = interfaces.first else { return cores.cpus() }
+        let cpus = cores == .all ? Array(cores.cpus().prefix(1)) : cores.cpus()
+        guard cpus.count == 1 else {
+            throw .link(
+                .unsupported(
+                    link: first.link.description, what: "a stack on \(cpus.count) cores over one link",
+                    remedy: "run it on one: cores: .count(1)"))
+        }
+        return cpus
+    }
+}
+
 extension DriverChoice {
     /// The choice after the environment has had its say.
     func resolved() -> DriverChoice {

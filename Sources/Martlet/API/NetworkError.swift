@@ -38,6 +38,8 @@ public indirect enum NetworkError: Error, Hashable, Sendable {
     case outOfDescriptors
     /// A table that is sized at start is full. Raise the limit of that name in ``Limits``.
     case limitReached(String)
+    /// An interface's link could not be opened.
+    case link(LinkError)
     /// The runtime is shutting down.
     case shuttingDown
     /// Any other failure of the operating system.
@@ -64,6 +66,7 @@ extension NetworkError: CustomStringConvertible {
         case .nameNotFound(let name, let reason): "'\(name)' does not resolve: \(reason)"
         case .outOfDescriptors: "no file descriptors are left: raise the limit with 'ulimit -n'"
         case .limitReached(let limit): "the limit '\(limit)' is reached: raise it in the runtime's configuration"
+        case .link(let error): error.description
         case .shuttingDown: "the runtime is shutting down"
         case .system(let errno, let operation):
             "\(operation) failed: \(unsafe String(cString: strerror(errno))) (errno \(errno))"

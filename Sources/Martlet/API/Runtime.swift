@@ -2,6 +2,7 @@
 
 internal import CMartlet
 public import Logging
+public import MartletStack
 internal import Synchronization
 
 /// A set of cores, each a pinned thread with its own driver, sockets, timers and tasks.
@@ -12,6 +13,10 @@ public final class Runtime: Sendable {
     public struct Configuration: Sendable {
         /// The CPUs that get a core. Default: all that the process may use.
         public var cores: CoreSelection = .all
+        /// What carries connections and datagrams. Default: the kernel's TCP/IP.
+        public var transport = TransportChoice.kernel
+        /// Bounds of each core's stack, if the transport is one.
+        public var stackLimits = StackLimits.server
         /// The kernel interface. Default: io_uring where it is allowed, else epoll.
         public var driver: DriverChoice = .automatic
         /// What an idle core does. Default: it sleeps at once.
@@ -34,10 +39,12 @@ public final class Runtime: Sendable {
         var effectiveDriver = DriverChoice.automatic
 
         public init(
-            cores: CoreSelection = .all, driver: DriverChoice = .automatic, idle: Idle = .sleep,
+            transport: TransportChoice = .kernel, cores: CoreSelection = .all, driver: DriverChoice = .automatic,
+            idle: Idle = .sleep,
             limits: Limits = .init(),
             shutdownSignals: Set<Signal> = [], logger: Logger? = .martlet
         ) {
+            self.transport = transport
             self.cores = cores
             self.driver = driver
             self.idle = idle
@@ -109,9 +116,11 @@ public final class Runtime: Sendable {
     private static func start(_ configuration: Configuration) async throws(NetworkError) -> Runtime {
         _ = martlet_raise_file_limit()
         var configuration = configuration
-        let cpus = configuration.cores.cpus()
+        let cpus = try configuration.cpus()
         configuration.coreCount = cpus.count
         configuration.effectiveDriver = configuration.driver.resolved()
+        // Beside a stack the kernel carries Unix-domain sockets and wakes the core, for which io_uring would keep the receive buffers.
+        if case .stack = configuration.transport { configuration.effectiveDriver = .epoll }
         let links = RuntimeLinks(limits: configuration.limits, cores: cpus.count)
         var cores: [Core] = []
         var driver = ""
@@ -172,7 +181,7 @@ public final class Runtime: Sendable {
         handler: @escaping ConnectionHandler
     ) async throws {
         let policy = Policy(options)
-        let sockets = try listeningSockets(on: address, options: options)
+        let sockets = try await listeningSockets(on: address, options: options)
         try await withThrowingTaskGroup(of: Void.self) { group in
             let listening = Atomic<Int>(0)
             let count = cores.count
@@ -192,9 +201,29 @@ public final class Runtime: Sendable {
         }
     }
 
+    /// A listener in each core's own stack, on one port.
+    private func stackListeners(
+        on address: SocketAddress, options: ConnectionOptions
+    ) async throws(NetworkError) -> [ListeningSocket] {
+        var sockets: [ListeningSocket] = []
+        do throws(NetworkError) {
+            for core in cores {
+                let wanted = sockets.first.map { address.with(port: $0.address.port ?? 0) } ?? address
+                sockets.append(try await core.isolation.openListener(core, on: wanted, options: options))
+            }
+        } catch {
+            for (core, socket) in zip(cores, sockets) { await core.isolation.close(core, socket) }
+            throw error
+        }
+        return sockets
+    }
+
     private func listeningSockets(
         on address: SocketAddress, options: ConnectionOptions
-    ) throws(NetworkError) -> [ListeningSocket] {
+    ) async throws(NetworkError) -> [ListeningSocket] {
+        if case .stack = cores[0].configuration.transport, !address.isUnix {
+            return try await stackListeners(on: address, options: options)
+        }
         let nonblocking = driver.hasPrefix("epoll")  // the cores' own state is for their threads to read
         let sharesPort = cores.count > 1 && !address.isUnix
         let first = try ListeningSocket(address, options: options, sharesPort: sharesPort, nonblocking: nonblocking)

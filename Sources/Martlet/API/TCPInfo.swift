@@ -1,6 +1,7 @@
-// TCP_INFO, tcp(7): what the kernel knows of a connection.
+// TCP_INFO, tcp(7): what the kernel, or our own stack, knows of a connection.
 
 internal import CMartlet
+internal import MartletStack
 
 /// Statistics of a TCP connection in Linux's terms.
 public struct TCPInfo: Sendable, Hashable {
@@ -62,5 +63,29 @@ public struct TCPInfo: Sendable, Hashable {
         segmentsIn = info.segments_in
         deliveryRate = info.delivery_rate
         pacingRate = info.pacing_rate
+    }
+
+    init(_ info: MartletStack.TCPInfo) {
+        state = State(rawValue: info.state.rawValue)
+        srtt = .microseconds(info.rtt)
+        rttVariance = .microseconds(info.rttvar)
+        minRTT = .microseconds(info.minRtt)
+        rto = .microseconds(info.rto)
+        sendMSS = Int(info.sndMss)
+        receiveMSS = Int(info.rcvMss)
+        pathMTU = Int(info.pmtu)
+        cwnd = Int(info.sndCwnd)
+        ssthresh = Int(info.sndSsthresh)
+        unacked = Int(info.unacked)
+        lost = Int(info.lost)
+        totalRetransmits = Int(info.totalRetrans)
+        notSentBytes = Int(info.notsentBytes)
+        bytesAcked = info.bytesAcked
+        bytesReceived = info.bytesReceived
+        segmentsOut = UInt64(info.segsOut)
+        segmentsIn = UInt64(info.segsIn)
+        // A stack measures no rate of delivery but where its congestion control asks for one.
+        deliveryRate = 0
+        pacingRate = info.pacingRate
     }
 }

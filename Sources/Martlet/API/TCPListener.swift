@@ -103,12 +103,21 @@ extension Core {
     ) async throws(NetworkError) -> TCPListener {
         guard isCurrent else { return try await isolation.listen(self, on: address, options: options) }
         if isShuttingDown { throw .shuttingDown }
-        let sharesPort = configuration.coreCount > 1 && !address.isUnix
-        let socket = try ListeningSocket(
-            address, options: options, sharesPort: sharesPort, nonblocking: transport.driver.wantsNonblocking)
+        let socket = try openListener(on: address, options: options)
         let slot = try transport.listen(
             descriptor: socket.descriptor, address: socket.address, policy: Policy(options), acceptor: .sequence)
         return TCPListener(handle: ListenerHandle(core: self, slot: slot, address: socket.address))
+    }
+
+    func openListener(
+        on address: SocketAddress, options: ConnectionOptions
+    ) throws(NetworkError) -> ListeningSocket {
+        if let stack = unsafe transport.driver.stack, !address.isUnix {
+            return try unsafe ListeningSocket(address, options: options, stack: &stack.pointee)
+        }
+        return try ListeningSocket(
+            address, options: options, sharesPort: configuration.coreCount > 1 && !address.isUnix,
+            nonblocking: transport.driver.wantsNonblocking)
     }
 
     func accept(_ slot: Int32, deadline: Int64) async throws(NetworkError) -> TCPConnection? {
@@ -178,6 +187,13 @@ extension ListeningSocket {
         return unsafe martlet_connect(probe, &address) == -ECONNREFUSED
     }
 
+    /// A listener of a core's own stack, for that core alone.
+    init(_ wanted: SocketAddress, options: ConnectionOptions, stack: inout StackDriver) throws(NetworkError) {
+        let descriptor = try stack.listen(wanted, options)
+        let port = StackDescriptor(descriptor).flatMap { stack.address($0, local: true)?.port }
+        self.init(descriptor: descriptor, address: wanted.with(port: port ?? 0))
+    }
+
     private init(descriptor: Int32, address: SocketAddress) {
         self.descriptor = descriptor
         self.address = address
@@ -195,6 +211,17 @@ extension CoreIsolation {
     func accept(_ handle: ListenerHandle, within timeout: Duration?) async throws(NetworkError) -> TCPConnection? {
         handle.core.mustBeCurrent()
         return try await TCPListener(handle: handle).accept(within: timeout)
+    }
+
+    func openListener(
+        _ core: Core, on address: SocketAddress, options: ConnectionOptions
+    ) throws(NetworkError) -> ListeningSocket {
+        try core.openListener(on: address, options: options)
+    }
+
+    /// Closes a listener that was not put to work.
+    func close(_ core: Core, _ socket: ListeningSocket) {
+        core.transport.driver.close(slot: -1, descriptor: socket.descriptor)
     }
 
     func close(_ handle: ListenerHandle, drain: Bool) async {

@@ -106,8 +106,8 @@ internal import MartletStack
             let (driver, description) = try Driver.open(
                 configuration.effectiveDriver, sqpoll: configuration.sqpoll, limits: configuration.limits,
                 eventDescriptor: inbox.eventDescriptor)
-            transport.open(driver)
-            started(.success(description))
+            transport.open(try withStack(driver))
+            started(.success(description + stackDescription))
         } catch {
             started(.failure(error))
             return
@@ -116,6 +116,8 @@ internal import MartletStack
         let serial = unsafe serialExecutor.asUnownedSerialExecutor()
         while !hasStopped { unsafe round(task, serial) }
         transport.closeEverything()
+        // The last word of connections that are reset.
+        transport.driver.endRound(at: unsafe state.pointee.now)
         ended?()
         martlet_set_current_core(nil)
     }
@@ -128,7 +130,11 @@ internal import MartletStack
         }
     }
 
-    private var hasStopped: Bool { isStopping && !transport.isLingering }
+    private var hasStopped: Bool {
+        let now = unsafe state.pointee.now.nanoseconds
+        return isStopping && !transport.isLingering
+            && !(transport.driver.isDelivering && now < transport.lastCloseDeadline)
+    }
 
     // MARK: The round
 
@@ -154,15 +160,20 @@ internal import MartletStack
             transport.driver.submit(timeout: 0)
             return
         }
-        unsafe state.pointee.counters.sleeps &+= 1
-        transport.driver.submit(timeout: timeUntilNextTimer())
+        if let deadline = transport.driver.prepareToSleep() {
+            unsafe state.pointee.counters.sleeps &+= 1
+            transport.driver.submit(timeout: timeUntilNextTimer(orAt: deadline))
+            transport.driver.wokeUp()
+        } else {
+            transport.driver.submit(timeout: 0)
+        }
         inbox.wokeUp()
     }
 
-    /// Nanoseconds until the next timer, or -1 if there is none.
-    private func timeUntilNextTimer() -> Int64 {
-        guard let deadline = unsafe state.pointee.timers.nextDeadline else { return -1 }
-        return max(1, deadline.nanoseconds - martlet_monotonic_ns())
+    /// Nanoseconds until the next timer, or until an instant if that comes first; -1 if there is neither.
+    private func timeUntilNextTimer(orAt instant: Int64) -> Int64 {
+        let deadline = min(unsafe state.pointee.timers.nextDeadline?.nanoseconds ?? .max, instant)
+        return deadline == .max ? -1 : max(1, deadline - martlet_monotonic_ns())
     }
 
     /// Looks for work without sleeping, for as long as the configuration says. Returns whether there is some.
@@ -170,6 +181,8 @@ internal import MartletStack
         let end = martlet_monotonic_ns() + spin
         repeat {
             transport.driver.submit(timeout: 0)
+            // A stack looks for frames, and at its timers, in a round of its own.
+            if unsafe transport.driver.stack != nil { return true }
             if transport.driver.hasCompletion || !inbox.isEmpty { return true }
             if let deadline = unsafe state.pointee.timers.nextDeadline, deadline.nanoseconds <= martlet_monotonic_ns() {
                 return true

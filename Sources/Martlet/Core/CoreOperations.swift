@@ -167,15 +167,11 @@ extension Core {
             let state = transport.sockets[slot]
             if state.flags.contains(.hasFailed) { throw transport.error(of: slot) }
             guard state.flags.contains(.hasDescriptor) else { throw .closed }
-            var info = martlet_tcp_info()
-            let result = unsafe martlet_socket_tcp_info(state.descriptor, &info)
-            if result < 0 { throw NetworkError(errno: -result, during: "getsockopt(TCP_INFO)") }
-            if TCPInfo.State(rawValue: info.state) == .closed {
-                let error = martlet_socket_error(state.descriptor)
-                if error != 0 { throw NetworkError(errno: error, during: "the connection") }
-                return
+            switch transport.driver.acknowledgement(state.descriptor) {
+            case .complete: return
+            case .failed(let errno): throw NetworkError(errno: errno, during: "the connection")
+            case .pending: break
             }
-            if martlet_unacknowledged(state.descriptor) == 0 { return }
             let now = martlet_monotonic_ns()
             if now >= deadline { throw .deadlineExceeded }
             let waiter = takeWaiter(in: .sleep, slot: slot)
@@ -218,15 +214,13 @@ extension Core {
     func address(_ slot: Int32, local: Bool) -> SocketAddress? {
         let state = transport.sockets[slot]
         guard state.flags.contains(.hasDescriptor) else { return nil }
-        return local ? transport.localAddress(of: state.descriptor) : transport.peerAddress(of: state.descriptor)
+        return transport.driver.address(state.descriptor, local: local)
     }
 
     func info(_ slot: Int32) -> TCPInfo? {
         let state = transport.sockets[slot]
         guard state.flags.contains(.hasDescriptor), !state.flags.contains(.isUnix) else { return nil }
-        var info = martlet_tcp_info()
-        guard unsafe martlet_socket_tcp_info(state.descriptor, &info) == 0 else { return nil }
-        return TCPInfo(info)
+        return transport.driver.info(state.descriptor)
     }
 
     // MARK: Sleeping

@@ -67,7 +67,7 @@ extension KernelTransport {
         descriptor: Int32, address: SocketAddress, policy: Policy, acceptor: Acceptor
     ) throws(NetworkError) -> Int32 {
         guard let slot = sockets.take() else {
-            _ = martlet_close(descriptor)
+            driver.close(slot: -1, descriptor: descriptor)
             throw .limitReached("connectionsPerCore")
         }
         sockets[slot].descriptor = descriptor
@@ -150,7 +150,7 @@ extension KernelTransport {
         } else if listener.isArmed {
             if roomToAccept(listener) <= Self.reserve, completion.more, !listener.isCancelled {
                 listeners[slot]!.isCancelled = true
-                driver.cancel(token(.accept, slot))
+                driver.cancel(token(.accept, slot), descriptor: sockets[slot].descriptor)
             }
         } else if !listener.isPaused {
             armAccept(slot)
@@ -220,10 +220,10 @@ extension KernelTransport {
         listeners[slot]!.refusesLate = !drain
         if drain { drainBacklog(slot) }
         listeners[slot]!.isClosed = true
-        if listener.isArmed { driver.cancel(token(.accept, slot)) }
+        if listener.isArmed { driver.cancel(token(.accept, slot), descriptor: sockets[slot].descriptor) }
         // The port is free from here on, not only when the kernel has let go of a pending accept. Cores that share a
         // Unix-domain socket leave it to each other.
-        if !listener.address.isUnix { _ = martlet_shutdown_both(sockets[slot].descriptor) }
+        if !listener.address.isUnix { driver.shutDownListener(sockets[slot].descriptor) }
         driver.close(slot: slot, descriptor: sockets[slot].descriptor)
         sockets[slot].flags.remove(.hasDescriptor)
         unsafe state.pointee.timers.cancel(CoreState.timer(ofSocket: slot))
@@ -246,8 +246,8 @@ extension KernelTransport {
     func refuseSurplus(_ slot: Int32) {
         guard let listener = listeners[slot] else { return }
         for descriptor in listener.surplus {
-            _ = martlet_reset_on_close(descriptor)
-            _ = martlet_close(descriptor)
+            driver.resetOnClose(descriptor)
+            driver.close(slot: -1, descriptor: descriptor)
         }
         listeners[slot]!.surplus.removeAll()
         listeners[slot]!.refusesLate = true
@@ -261,9 +261,8 @@ extension KernelTransport {
 
     private func drainBacklog(_ slot: Int32) {
         let descriptor = sockets[slot].descriptor
-        _ = martlet_set_nonblocking(descriptor)
         for _ in 0..<listeners[slot]!.policy.options.backlog {
-            let accepted = martlet_accept(descriptor, driver.wantsNonblocking)
+            let accepted = driver.acceptNow(descriptor)
             guard accepted >= 0 else { break }
             listeners[slot]!.surplus.append(accepted)
         }

@@ -20,7 +20,7 @@ extension KernelTransport {
 
     func sendFinish(_ slot: Int32) {
         sockets[slot].flags.insert(.finishSent)
-        let result = martlet_shutdown_write(sockets[slot].descriptor)
+        let result = driver.finish(sockets[slot].descriptor)
         if result < 0, result != -ENOTCONN { fail(slot, .errno(-result)) }
     }
 
@@ -96,16 +96,16 @@ extension KernelTransport {
         guard sockets[slot].flags.contains(.hasDescriptor) else { return }
         let descriptor = sockets[slot].descriptor
         if reset, !sockets[slot].flags.contains(.isConnecting) {
-            _ = martlet_reset_on_close(descriptor)
+            driver.resetOnClose(descriptor)
             if !sockets[slot].flags.contains(.isUnix) { unsafe state.pointee.counters.resetsSent &+= 1 }
         }
         // close(2) does not end what is pending: each operation is cancelled, and its completion awaited.
-        if sockets[slot].flags.contains(.receiveArmed) { driver.cancel(token(.receive, slot)) }
+        if sockets[slot].flags.contains(.receiveArmed) { driver.cancel(token(.receive, slot), descriptor: descriptor) }
         if sockets[slot].flags.contains(.sendPending), !sockets[slot].flags.contains(.sendSilent) {
-            driver.cancel(token(.send, slot))
-            driver.cancel(token(.writable, slot))
+            driver.cancel(token(.send, slot), descriptor: descriptor)
+            driver.cancel(token(.writable, slot), descriptor: descriptor)
         }
-        if sockets[slot].flags.contains(.isConnecting) { driver.cancel(token(.connect, slot)) }
+        if sockets[slot].flags.contains(.isConnecting) { driver.cancel(token(.connect, slot), descriptor: descriptor) }
         driver.close(slot: slot, descriptor: descriptor)
         sockets[slot].flags.remove(.hasDescriptor)
         unsafe state.pointee.timers.cancel(CoreState.timer(ofSocket: slot))
@@ -235,11 +235,10 @@ extension KernelTransport {
     /// Whether the peer has acknowledged something since this was last asked. What the kernel takes from us does not tell: it
     /// takes nothing for long while a slow peer empties a large buffer, and io_uring reports a long send at its end.
     private func hasPeerTakenMore(_ slot: Int32) -> Bool {
-        var info = martlet_tcp_info()
-        guard unsafe martlet_socket_tcp_info(sockets[slot].descriptor, &info) == 0,
-            info.bytes_acked != sockets[slot].acknowledged
-        else { return false }
-        sockets[slot].acknowledged = info.bytes_acked
+        guard let info = driver.info(sockets[slot].descriptor), info.bytesAcked != sockets[slot].acknowledged else {
+            return false
+        }
+        sockets[slot].acknowledged = info.bytesAcked
         sockets[slot].lastSendProgress = nowNanoseconds
         return true
     }

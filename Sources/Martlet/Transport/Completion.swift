@@ -1,5 +1,6 @@
 // What a driver tells the transport: a small value an event. io_uring's completion queue entries are already of this shape;
-// the epoll driver makes the same from readiness, so that everything above a driver exists once.
+// the epoll driver makes the same from readiness, and the stack's from its events, so that everything above a driver exists
+// once.
 
 /// What an operation was.
 enum Operation: UInt8 {
@@ -17,6 +18,8 @@ enum Operation: UInt8 {
     case link
     /// Somebody signalled the core's eventfd.
     case wake
+    /// A link of the core's stack is ready: its number is in the place of a slot.
+    case interface
 }
 
 /// The name of an operation: its kind, its socket's slot, and the slot's generation, so that nothing that arrives late can be

@@ -7,6 +7,7 @@ internal import MartletStack
 extension KernelTransport {
     /// Starts to connect. The waiter is resumed when it has ended; `finishConnecting` then says how.
     func startConnecting(to address: SocketAddress, policy: Policy) throws(NetworkError) -> Int32 {
+        if driver.carries(address) { return try startConnectingByStack(to: address, policy) }
         var kernelAddress = try address.kernelAddress()
         let descriptor = unsafe martlet_stream_socket(&kernelAddress, driver.wantsNonblocking)
         guard descriptor >= 0 else {
@@ -24,6 +25,21 @@ extension KernelTransport {
         unsafe connectAddresses[slot] = stored
         sockets[slot].outstanding += 1
         unsafe driver.connect(token(.connect, slot), descriptor: descriptor, address: stored)
+        return slot
+    }
+
+    private func startConnectingByStack(to address: SocketAddress, _ policy: Policy) throws(NetworkError) -> Int32 {
+        guard let slot = sockets.take() else { throw .limitReached("connectionsPerCore") }
+        do throws(NetworkError) {
+            let descriptor = try driver.openConnection(to: address, policy.options)
+            open(slot, descriptor: descriptor, policy: policy)
+        } catch {
+            sockets.release(slot)
+            throw error
+        }
+        sockets[slot].flags.insert(.isConnecting)
+        sockets[slot].outstanding += 1
+        driver.connect(token(.connect, slot), descriptor: sockets[slot].descriptor)
         return slot
     }
 

@@ -33,16 +33,14 @@ final class DatagramState {
 
 extension KernelTransport {
     func openDatagramSocket(_ address: SocketAddress, reusePort: Bool) throws(NetworkError) -> Int32 {
-        var kernelAddress = try address.kernelAddress()
-        let descriptor = unsafe martlet_datagram_socket(&kernelAddress, reusePort)
-        guard descriptor >= 0 else { throw NetworkError(errno: -descriptor, address: address, during: "bind") }
+        let descriptor = try driver.openDatagramSocket(address, reusePort: reusePort)
         guard let slot = sockets.take() else {
-            _ = martlet_close(descriptor)
+            driver.close(slot: -1, descriptor: descriptor)
             throw .limitReached("connectionsPerCore")
         }
         sockets[slot].descriptor = descriptor
         sockets[slot].flags.formUnion([.hasDescriptor, .hasHandle])
-        let local = localAddress(of: descriptor) ?? address
+        let local = driver.address(descriptor, local: true) ?? address
         datagramSockets[slot] = DatagramState(address: local)
         return slot
     }
@@ -64,6 +62,9 @@ extension KernelTransport {
     /// Reads as many datagrams as one call brings.
     private func fetchDatagrams(_ slot: Int32) throws(NetworkError) {
         guard datagramSockets[slot]!.isReadable else { return }
+        if let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor) {
+            return unsafe fetchDatagrams(slot, from: stack, socket)
+        }
         let capacity = Int(MARTLET_DATAGRAM_BATCH)
         let result = unsafe withUnsafeTemporaryAllocation(of: martlet_datagram.self, capacity: capacity) { batch in
             var count = 0
@@ -134,6 +135,9 @@ extension KernelTransport {
     /// Sends datagrams, 32 a call. Returns how many the kernel took before its buffer was full.
     func sendDatagrams(_ slot: Int32, _ datagrams: some RandomAccessCollection<Datagram>) throws(NetworkError) -> Int {
         guard let socket = datagramSockets[slot], !socket.isClosed else { throw .closed }
+        if let (stack, descriptor) = unsafe driver.ours(sockets[slot].descriptor) {
+            return try unsafe send(datagrams, by: stack, descriptor)
+        }
         let capacity = Int(MARTLET_DATAGRAM_BATCH)
         var sent = 0
         while sent < datagrams.count {
@@ -170,7 +174,7 @@ extension KernelTransport {
     func closeDatagramSocket(_ slot: Int32) {
         guard let socket = datagramSockets[slot], !socket.isClosed else { return }
         datagramSockets[slot]!.isClosed = true
-        if socket.isArmed { driver.cancel(token(.readable, slot)) }
+        if socket.isArmed { driver.cancel(token(.readable, slot), descriptor: sockets[slot].descriptor) }
         driver.close(slot: slot, descriptor: sockets[slot].descriptor)
         sockets[slot].flags.remove(.hasDescriptor)
         let waiter = socket.waiter
@@ -187,15 +191,44 @@ extension KernelTransport {
         sockets.release(slot)
     }
 
-    func localAddress(of descriptor: Int32) -> SocketAddress? {
-        var address = martlet_address()
-        guard unsafe martlet_socket_local(descriptor, &address) == 0 else { return nil }
-        return SocketAddress(kernelAddress: address)
+    // MARK: By the stack
+
+    private func fetchDatagrams(
+        _ slot: Int32, from stack: UnsafeMutablePointer<StackDriver>, _ descriptor: StackDescriptor
+    ) {
+        for _ in 0..<Int(MARTLET_DATAGRAM_BATCH) {
+            guard let slab = slabs.popFree() ?? takeProvidedSlab() else {
+                unsafe state.pointee.counters.receiveBuffersExhausted &+= 1
+                return
+            }
+            let received = unsafe stack.pointee.receiveDatagram(
+                descriptor, into: slabs.base(of: slab), capacity: slabs.slabCapacity)
+            guard let received else {
+                slabs.release(slab)
+                datagramSockets[slot]!.isReadable = false
+                return
+            }
+            slabs.setFilled(slab, count: received.count)
+            datagramSockets[slot]!.received.append(Datagram(bytes: slabs.lend(slab), peer: received.peer))
+            unsafe state.pointee.counters.datagramsReceived &+= 1
+        }
     }
 
-    func peerAddress(of descriptor: Int32) -> SocketAddress? {
-        var address = martlet_address()
-        guard unsafe martlet_socket_peer(descriptor, &address) == 0 else { return nil }
-        return SocketAddress(kernelAddress: address)
+    private func send(
+        _ datagrams: some RandomAccessCollection<Datagram>, by stack: UnsafeMutablePointer<StackDriver>,
+        _ descriptor: StackDescriptor
+    ) throws(NetworkError) -> Int {
+        var sent = 0
+        for datagram in datagrams {
+            switch unsafe stack.pointee.sendDatagram(descriptor, datagram.bytes.bytes, to: datagram.peer) {
+            case .sent: sent += 1
+            case .noRoom: return sent
+            case .closed: throw .closed
+            case .unreachable: throw .unreachable(datagram.peer)
+            case .tooLarge: throw NetworkError(errno: EMSGSIZE, during: "sending a datagram")
+            }
+            unsafe state.pointee.counters.datagramsSent &+= 1
+        }
+        return sent
     }
 }

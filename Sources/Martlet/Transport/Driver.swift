@@ -1,13 +1,15 @@
-// The choice between the two drivers, and the only place that switches on it.
+// The choice between the drivers, and the only place that switches on it: io_uring or epoll for what is the kernel's, and the
+// core's own stack beside it where the runtime has one. A socket's descriptor says whose it is.
 
 internal import CMartlet
 internal import Glibc
 internal import MartletStack
 
-/// One of the two drivers, at a fixed address: calling it counts no reference.
+/// The drivers of a core, at fixed addresses: calling them counts no reference.
 @safe struct Driver: BitwiseCopyable {
     private var ring: UnsafeMutablePointer<IOUringDriver>?
     private var epoll: UnsafeMutablePointer<EpollDriver>?
+    private(set) var stack: UnsafeMutablePointer<StackDriver>?
 
     /// No driver yet.
     init() {}
@@ -36,7 +38,23 @@ internal import MartletStack
         return (driver, "epoll (\(reason))")
     }
 
+    /// Takes the core's own stack into use.
+    mutating func adopt(_ stack: consuming StackDriver) {
+        let place = UnsafeMutablePointer<StackDriver>.allocate(capacity: 1)
+        unsafe place.initialize(to: stack)
+        unsafe self.stack = place
+    }
+
+    /// The stack and what it calls a socket, if the socket is one of its own.
+    @inline(__always)
+    func ours(_ descriptor: Int32) -> (UnsafeMutablePointer<StackDriver>, StackDescriptor)? {
+        guard let stack = unsafe stack, let descriptor = StackDescriptor(descriptor) else { return nil }
+        return unsafe (stack, descriptor)
+    }
+
     func destroy() {
+        unsafe stack?.deinitialize(count: 1)
+        unsafe stack?.deallocate()
         unsafe ring?.deinitialize(count: 1)
         unsafe ring?.deallocate()
         unsafe epoll?.deinitialize(count: 1)
@@ -47,11 +65,13 @@ internal import MartletStack
     var wantsNonblocking: Bool { unsafe epoll != nil }
 
     func receive(_ token: Token, descriptor: Int32) {
+        if let (stack, socket) = unsafe ours(descriptor) { return unsafe stack.pointee.receive(token, socket) }
         unsafe ring?.pointee.receive(token, descriptor: descriptor)
         unsafe epoll?.pointee.receive(token, descriptor: descriptor)
     }
 
     func accept(_ token: Token, descriptor: Int32, multishot: Bool) {
+        if let (stack, socket) = unsafe ours(descriptor) { return unsafe stack.pointee.accept(token, socket) }
         unsafe ring?.pointee.accept(token, descriptor: descriptor, multishot: multishot)
         unsafe epoll?.pointee.accept(token, descriptor: descriptor)
     }
@@ -62,11 +82,13 @@ internal import MartletStack
     }
 
     func pollReadable(_ token: Token, descriptor: Int32) {
+        if let (stack, socket) = unsafe ours(descriptor) { return unsafe stack.pointee.pollReadable(token, socket) }
         unsafe ring?.pointee.pollReadable(token, descriptor: descriptor)
         unsafe epoll?.pointee.pollReadable(token, descriptor: descriptor)
     }
 
     func pollWritable(_ token: Token, descriptor: Int32) {
+        if let (stack, socket) = unsafe ours(descriptor) { return unsafe stack.pointee.pollWritable(token, socket) }
         unsafe ring?.pointee.pollWritable(token, descriptor: descriptor)
         unsafe epoll?.pointee.pollWritable(token, descriptor: descriptor)
     }
@@ -84,24 +106,30 @@ internal import MartletStack
     }
 
     /// Ends an operation. Its last completion still comes.
-    func cancel(_ target: Token) {
+    func cancel(_ target: Token, descriptor: Int32) {
+        if let (stack, socket) = unsafe ours(descriptor) { return unsafe stack.pointee.cancel(target, socket) }
         unsafe ring?.pointee.cancel(target)
         unsafe epoll?.pointee.cancel(target)
     }
 
     func close(slot: Int32, descriptor: Int32) {
+        if let (stack, socket) = unsafe ours(descriptor) { return unsafe stack.pointee.close(socket) }
         unsafe ring?.pointee.close(descriptor: descriptor)
         unsafe epoll?.pointee.close(slot: slot, descriptor: descriptor)
     }
 
     /// Where the next send's pieces are to be written, ``IOUringDriver/piecesPerSend`` at most.
-    func sendPieces() -> UnsafeMutablePointer<iovec> {
+    func sendPieces(for descriptor: Int32) -> UnsafeMutablePointer<iovec> {
+        if let (stack, _) = unsafe ours(descriptor) { return unsafe stack.pointee.pieces }
         if let ring = unsafe ring { return unsafe ring.pointee.sendPieces() }
         return unsafe epoll.unsafelyUnwrapped.pointee.pieces
     }
 
     /// Sends what `sendPieces` holds, in order.
     func send(_ token: Token, descriptor: Int32, pieces count: Int, silent: Bool) -> SendAttempt {
+        if let (stack, socket) = unsafe ours(descriptor) {
+            return unsafe stack.pointee.send(token, socket, pieces: count)
+        }
         if let ring = unsafe ring {
             return unsafe ring.pointee.send(token, descriptor: descriptor, pieces: count, silent: silent)
         }
@@ -118,6 +146,7 @@ internal import MartletStack
     }
 
     func next(slabs: inout SlabPool) -> Completion? {
+        if let stack = unsafe stack, let completion = unsafe stack.pointee.next(slabs: &slabs) { return completion }
         if let ring = unsafe ring { return unsafe ring.pointee.next(slabs: &slabs) }
         return unsafe epoll.unsafelyUnwrapped.pointee.next(slabs: &slabs)
     }

@@ -62,6 +62,7 @@ internal import MartletStack
     /// Hears all that the driver has to tell. Returns whether the core's eventfd was signalled.
     func reap() -> Bool {
         var wasSignalled = false
+        driver.beginRound(at: unsafe state.pointee.now)
         while let completion = driver.next(slabs: &slabs) {
             if completion.token.operation == .wake { wasSignalled = true } else { handle(completion) }
         }
@@ -73,9 +74,12 @@ internal import MartletStack
         let token = completion.token
         let slot = token.slot
         if token.operation == .link { return linkIsReady(token) }
+        if token.operation == .interface { return driver.interfaceIsReady(token) }
         guard slot >= 0, sockets.isCurrent(slot, token.generation) else {
             if completion.slab >= 0 { slabs.release(completion.slab) }
-            if token.operation == .accept, completion.result >= 0 { _ = martlet_close(completion.result) }
+            if token.operation == .accept, completion.result >= 0 {
+                driver.close(slot: -1, descriptor: completion.result)
+            }
             return
         }
         switch token.operation {
@@ -85,7 +89,7 @@ internal import MartletStack
         case .accept: acceptCompleted(slot, completion)
         case .connect: connectCompleted(slot, completion.result)
         case .readable: becameReadable(slot, completion)
-        case .discard, .wake, .link: break
+        case .discard, .wake, .link, .interface: break
         }
     }
 
@@ -112,10 +116,11 @@ internal import MartletStack
         }
         if !waitingForBuffer.isEmpty { wakeThoseWaitingForBuffers() }
         if !pausedListeners.isEmpty { resumeListeners() }
+        driver.endRound(at: unsafe state.pointee.now)
     }
 
     /// Whether `reap` has something to do that no completion will announce.
-    var hasWork: Bool { firstDirty >= 0 }
+    var hasWork: Bool { firstDirty >= 0 || driver.isBusy(at: unsafe state.pointee.now) }
 
     // MARK: Slots
 
@@ -180,8 +185,8 @@ internal import MartletStack
     func closeEverything() {
         for slot in sockets.slots where sockets[slot].flags.contains(.hasDescriptor) {
             let descriptor = sockets[slot].descriptor
-            if listeners[slot] == nil, datagramSockets[slot] == nil { _ = martlet_reset_on_close(descriptor) }
-            _ = martlet_close(descriptor)
+            if listeners[slot] == nil, datagramSockets[slot] == nil { driver.resetOnClose(descriptor) }
+            driver.close(slot: -1, descriptor: descriptor)
             sockets[slot].flags.remove(.hasDescriptor)
         }
     }

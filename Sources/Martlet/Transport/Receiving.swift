@@ -90,7 +90,7 @@ extension KernelTransport {
         }
         sockets[slot].flags.insert(.receiveCancelled)
         unsafe state.pointee.counters.receivePauses &+= 1
-        driver.cancel(token(.receive, slot))
+        driver.cancel(token(.receive, slot), descriptor: sockets[slot].descriptor)
     }
 
     func receiveCompleted(_ slot: Int32, _ completion: Completion) {

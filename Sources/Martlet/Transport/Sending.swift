@@ -124,7 +124,7 @@ extension KernelTransport {
         else { return }
         var total: Int32 = 0
         // Written where the kernel will read them.
-        let pieces = unsafe driver.sendPieces()
+        let pieces = unsafe driver.sendPieces(for: sockets[slot].descriptor)
         var count = 0
         var segment = sockets[slot].sendHead
         while segment >= 0, count < IOUringDriver.piecesPerSend {

@@ -2,7 +2,7 @@
 
 internal import Glibc
 public import Martlet
-internal import MartletStack
+public import MartletStack
 
 extension Conformance.Environment {
     /// What kind of address a check listens on.
@@ -38,6 +38,24 @@ extension Conformance.Environment {
                 name: name, configuration: configuration, abilities: .unixDomain, seed: seed, address: unixAddress,
                 release: { if case .unix(let path) = $0 { _ = unsafe unlink(path) } })
         }
+    }
+
+    /// The runtime's own stack, which reaches itself: a server and its clients are in one runtime.
+    ///
+    /// - Parameters:
+    ///   - family: not ``Family/unix``: those sockets stay the kernel's.
+    ///   - limits: of the core.
+    ///   - stackLimits: of its stack.
+    public static func stack(
+        _ family: Family, limits: Limits = .init(), stackLimits: StackLimits = .server, seed: UInt64, note: String = ""
+    ) -> Conformance.Environment {
+        precondition(family != .unix, "Unix-domain sockets are not the stack's")
+        var configuration = Runtime.Configuration(transport: .stack([]), cores: .count(1), limits: limits)
+        configuration.stackLimits = stackLimits
+        return .init(
+            name: "stack, \(family.rawValue)" + (note.isEmpty ? "" : ", \(note)"), configuration: configuration,
+            abilities: [.resets, .acknowledges], seed: seed,
+            address: { family == .ipv4 ? .loopback(port: 0) : .ipv6(.loopback, port: 0) })
     }
 
     private static let paths = Count()

@@ -133,16 +133,13 @@ extension Conformance {
             let mayRead = Promise<Void>()
             let cancelled = Count()
             try await environment.serving(.tight) { connection in
-                // The queue is filled with messages of nobody.
-                var filler = 0
-                do {
-                    while true {
-                        try await connection.send(
-                            Message(task: 0, number: filler, size: 20_000).bytes, within: .milliseconds(100))
-                        filler += 1
-                    }
-                } catch NetworkError.deadlineExceeded {}
-                // The last of them is cut short: its rest never comes.
+                // The queue is filled with bytes of nobody, to the last one: whoever comes then has to wait.
+                for size in [20_000, 500, 1] {
+                    let filler = Bytes(repeatElement(0, count: size))
+                    do {
+                        while true { try await connection.send(filler, within: .milliseconds(100)) }
+                    } catch NetworkError.deadlineExceeded {}
+                }
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for task in 1...tasks {
                         group.addTask {

@@ -16,7 +16,9 @@ extension Stack {
         guard header.isIntact(bytes) else { return network.dropped(.badChecksum) }
         let (source, destination) = (header.source, header.destination)
         guard !source.isMulticast, !network.addresses.isBroadcast(source, on: arrival.interface),
-            !source.isLoopback, source != .any || header.protocol == .udp || header.protocol == .igmp
+            // RFC 1122 §3.2.1.3 (g): loopback addresses are never on a link.
+            arrival.isFromUs || !source.isLoopback && !destination.isLoopback,
+            source != .any || header.protocol == .udp || header.protocol == .igmp
         else { return network.dropped(.badSource) }
         if !network.addresses.contains(.v4(destination)) {
             guard
@@ -80,7 +82,10 @@ extension Stack {
         var arrival = arrival
         guard let header = IPv6Header(parsing: bytes) else { return network.dropped(.malformed) }
         let (source, destination) = (header.source, header.destination)
-        guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return network.dropped(.badSource) }
+        // RFC 4291 §2.5.3: nor is IPv6's.
+        guard !source.isMulticast, arrival.isFromUs || !source.isLoopback && !destination.isLoopback,
+            !source.isIPv4Mapped
+        else { return network.dropped(.badSource) }
         if !network.addresses.contains(.v6(destination)) {
             guard
                 network.groups.contains(.v6(destination), on: arrival.interface)

@@ -13,6 +13,8 @@ struct Arrival: BitwiseCopyable {
     var isVerified = false
     /// A router on the way has marked the packet (RFC 3168 §5).
     var isCongestionExperienced = false
+    /// The packet is one of ours, and has been on no link.
+    var isFromUs = false
     /// Payload bytes of each segment that the link has merged; 0 if it has merged none.
     var segmentSize = 0
     var now: Instant

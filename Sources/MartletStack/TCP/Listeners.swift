@@ -127,6 +127,10 @@ struct Listeners: ~Copyable {
         return false
     }
 
+    /// Whether somebody listens on our end of a connection that is to be opened: who called that port from itself would be connected
+    /// with itself (RFC 9293 §3.5, simultaneous open), and others could not tell the connection from the listener's.
+    func listens(at tuple: FourTuple) -> Bool { find(tuple.localAddress, port: tuple.localPort) != nil }
+
     /// Opens a listener, whose settings are taken. Nil if all are in use.
     mutating func open(
         _ address: IPAddress?, port: UInt16, _ settings: ListenerSettings, number settingsNumber: UInt16

@@ -4,6 +4,9 @@
 public struct ListenerID: BitwiseCopyable, Hashable, Sendable {
     let number: UInt16
     let generation: UInt32
+
+    /// A number below ``TCPLimits/listeners`` that no other listener has at the same time, as ``ConnectionID/index``.
+    public var index: Int { Int(number) }
 }
 
 /// Why a connection was not opened (RFC 9293 §3.10.1).

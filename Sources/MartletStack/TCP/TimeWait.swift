@@ -160,7 +160,7 @@ extension TCP {
         let free = ports.next(for: tuple, hash: demultiplexer.hash) { port in
             candidate.localPort = port
             hash = demultiplexer.hash(of: candidate)
-            return demultiplexer.find(candidate, hash: hash, in: table) == nil
+            return !listeners.listens(at: candidate) && demultiplexer.find(candidate, hash: hash, in: table) == nil
                 && timeWaits.find(candidate, hash: hash) == nil && synQueue.find(candidate, hash: hash) == nil
         }
         if free != nil { return (candidate, hash, nil) }
@@ -172,7 +172,7 @@ extension TCP {
             candidate.localPort = port
             hash = demultiplexer.hash(of: candidate)
             place = timeWaits.find(candidate, hash: hash)
-            guard let found = place else { return false }
+            guard let found = place, !listeners.listens(at: candidate) else { return false }
             return timeWaits.deadline(at: found) <= latest
         }
         guard reused != nil, let place else { return nil }
