@@ -227,7 +227,7 @@ private struct Watch: BitwiseCopyable {
             martlet_eventfd_drain(eventDescriptor)
             return Completion(token: token, result: 0)
         }
-        if token.operation == .link { return Completion(token: token, result: 0) }
+        if token.operation == .link || token.operation == .interface { return Completion(token: token, result: 0) }
         let slot = Int(token.slot)
         guard unsafe watches[slot].descriptor >= 0, unsafe watches[slot].generation == token.generation else {
             return nil

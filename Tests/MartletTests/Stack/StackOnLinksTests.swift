@@ -71,12 +71,14 @@ struct StackOnLinksTests {
         let hosts = try Hosts(kind)
         let server = try hosts.serve("HTTPServer", "--port", "8080")
         let page = try hosts.peer.run("curl", "-sS", "--max-time", "20", "http://10.77.0.2:8080/")
-        #expect(page.status == 0 && page.output.contains("hello"), "\(page.output)\(page.errors)")
+        #expect(page.status == 0 && page.output == "Hello, World!", "\(page.output)\(page.errors)")
         let missing = try hosts.peer.run(
             "curl", "-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", "http://10.77.0.2:8080/other")
         #expect(missing.output == "404")
         let ping = try hosts.peer.run("ping", "-c", "3", "-i", "0.2", "-W", "5", "10.77.0.2")
-        #expect(ping.status == 0 && ping.output.contains("3 received"), "\(ping.output)\(ping.errors)")
+        #expect(
+            ping.status == 0 && ping.output.contains("3 packets transmitted, 3 received"),
+            "\(ping.output)\(ping.errors)")
         server.signal()
         #expect(try server.ends().status == 0)
     }
