@@ -32,6 +32,7 @@ public struct InterfaceEvent: BitwiseCopyable, Hashable, Sendable {
     public internal(set) var address: InterfaceAddress
     /// Where it came from.
     public internal(set) var origin: AddressOrigin
+    /// What has happened to the address.
     public internal(set) var change: Change
 
     /// Events that wait to be fetched. Beyond, the oldest is dropped and counted: ``Stack/addresses(of:)`` says what holds.

@@ -21,8 +21,9 @@ public struct NetworkLimits: BitwiseCopyable, Sendable {
     public var paths = 256
     /// Destinations whose next hop is remembered: a power of two.
     public var destinations = 256
-    /// ICMP errors that are sent a second at most, and in a burst (RFC 1812 §4.3.2.8, RFC 4443 §2.4(f)).
+    /// ICMP errors that are sent a second at most (RFC 1812 §4.3.2.8, RFC 4443 §2.4(f)).
     public var icmpErrors = 1000
+    /// ICMP errors that are sent in a row at most.
     public var icmpBurst = 50
 
     /// The defaults.
@@ -171,13 +172,15 @@ public enum PacketDrop: UInt8, BitwiseCopyable, CaseIterable, Sendable {
 /// Counts of what happened below the transports.
 public struct NetworkCounters: BitwiseCopyable, Sendable {
     private var drops = InlineArray<16, UInt64>(repeating: 0)
-    /// Frames that came, and packets that went.
+    /// Frames that came.
     public internal(set) var packetsIn: UInt64 = 0
+    /// Packets that went.
     public internal(set) var packetsOut: UInt64 = 0
     /// Echo requests answered.
     public internal(set) var echoReplies: UInt64 = 0
-    /// ICMP errors sent, and received with enough of the packet they are about.
+    /// ICMP errors sent.
     public internal(set) var icmpErrorsOut: UInt64 = 0
+    /// ICMP errors received with enough of the packet they are about.
     public internal(set) var icmpErrorsIn: UInt64 = 0
     /// Claims of others to addresses of ours.
     public internal(set) var addressConflicts: UInt64 = 0

@@ -50,6 +50,14 @@ extension Stack {
     /// Has datagrams that are longer than the path takes refused instead of cut.
     public mutating func setDontFragment(_ isOn: Bool, of id: SocketID) { udp.setDontFragment(id, isOn) }
 
+    /// Changes the time to live and the codepoint of a socket's datagrams from now on. Does nothing if it is closed.
+    ///
+    /// - Precondition: both times to live are above 0, and the codepoint is below 64.
+    public mutating func set(_ marking: DatagramMarking, of id: SocketID) { udp.set(marking, of: id) }
+
+    /// The time to live and the codepoint of a socket's datagrams; nil if it is closed.
+    public func marking(of id: SocketID) -> DatagramMarking? { udp.marking(of: id) }
+
     /// Our end of a socket, and the peer's if it is connected, else the unspecified address and port 0; nil if it is closed.
     public func endpoints(of id: SocketID) -> (local: Endpoint, remote: Endpoint)? {
         guard let tuple = udp.tuple(of: id) else { return nil }

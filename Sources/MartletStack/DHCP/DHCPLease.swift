@@ -38,6 +38,7 @@ public struct DHCPLease: BitwiseCopyable, Sendable {
     public internal(set) var nameServerCount = 0
     /// The preferred first.
     public internal(set) var nameServers = InlineArray<4, IPv4Address>(repeating: .any)
+    /// The domain of the host; empty if the server told none.
     public internal(set) var domainName = DHCPDomainName()
     /// Bytes; 576 or more.
     public internal(set) var mtu: UInt16?
@@ -51,8 +52,9 @@ public struct DHCPLease: BitwiseCopyable, Sendable {
 
 /// A domain name: letters, digits, hyphens and dots, at most 253 of them; empty if there is none.
 public struct DHCPDomainName: BitwiseCopyable, Sendable {
-    /// Characters of the name, and the name in ASCII.
+    /// Characters of the name.
     public private(set) var count = 0
+    /// The name in ASCII, in the first ``count`` places.
     public private(set) var characters = InlineArray<253, UInt8>(repeating: 0)
 
     init() {}

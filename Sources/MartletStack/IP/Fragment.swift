@@ -45,6 +45,7 @@ struct ReassembledDatagram: BitwiseCopyable, Equatable {
     var isCongestionExperienced: Bool
 }
 
+/// Why a fragment was dropped.
 public enum FragmentDrop: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// It has no bytes.
     case empty
@@ -105,8 +106,10 @@ public struct ReassemblyLimits: BitwiseCopyable, Sendable {
     public var byteCount = 1 << 20
     /// Fragments of a datagram.
     public var fragments = 64
-    /// RFC 1122 §3.3.2 asks for 60 ... 120 s, RFC 8200 for 60 s; Linux takes 30 s for IPv4, and so do we.
+    /// How long the pieces of an IPv4 datagram are waited for: RFC 1122 §3.3.2 asks for 60 ... 120 s, Linux takes 30 s, and
+    /// so do we.
     public var timeout4 = Duration.seconds(30)
+    /// The same for IPv6: 60 s (RFC 8200 §4.5).
     public var timeout6 = Duration.seconds(60)
 
     /// The defaults.

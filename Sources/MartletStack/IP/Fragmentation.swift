@@ -52,7 +52,7 @@ enum Fragmentation {
     ///
     /// - Precondition: both addresses are of one IP version, and the frame has 48 bytes of headroom.
     static func prepend(
-        from source: IPAddress, to destination: IPAddress, protocol: IPProtocol, timeToLive: UInt8,
+        from source: IPAddress, to destination: IPAddress, protocol: IPProtocol, timeToLive: UInt8, dscp: UInt8 = 0,
         identification: UInt32, offset: Int, hasMore: Bool, _ frame: inout Frame
     ) {
         switch (source, destination) {
@@ -60,6 +60,7 @@ enum Fragmentation {
             var header = IPv4Header(
                 source: source, destination: destination, protocol: `protocol`, payloadLength: frame.length,
                 timeToLive: timeToLive)
+            header.dscp = dscp
             header.identification = UInt16(truncatingIfNeeded: identification)
             header.fragmentOffset = UInt16(offset)
             header.moreFragments = hasMore
@@ -75,7 +76,8 @@ enum Fragmentation {
             bytes.store(0 as UInt8, at: 1)
             bytes.store(UInt16(offset) | (hasMore ? 1 : 0), at: 2)
             bytes.store(identification, at: 4)
-            IPOut.prepend(from: source, to: destination, protocol: .fragment, timeToLive: timeToLive, &frame)
+            IPOut.prepend(
+                from: source, to: destination, protocol: .fragment, timeToLive: timeToLive, dscp: dscp, &frame)
         default: preconditionFailure("a packet's addresses are of one version")
         }
     }

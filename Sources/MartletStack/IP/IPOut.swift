@@ -11,7 +11,7 @@ enum IPOut {
     @inline(__always)
     static func prepend(
         from source: IPAddress, to destination: IPAddress, protocol: IPProtocol,
-        timeToLive: UInt8 = IPOut.timeToLive, ecn: ECN = .notCapable, _ frame: inout Frame
+        timeToLive: UInt8 = IPOut.timeToLive, dscp: UInt8 = 0, ecn: ECN = .notCapable, _ frame: inout Frame
     ) {
         let payload = frame.length
         switch (source, destination) {
@@ -20,7 +20,7 @@ enum IPOut {
             var header = IPv4Header(
                 source: source, destination: destination, protocol: `protocol`, payloadLength: payload,
                 timeToLive: timeToLive)
-            header.ecn = ecn
+            (header.dscp, header.ecn) = (dscp, ecn)
             header.checksum = header.computedChecksum
             var bytes = frame.mutableBytes
             header.write(to: &bytes)
@@ -29,7 +29,7 @@ enum IPOut {
             var header = IPv6Header(
                 source: source, destination: destination, nextHeader: `protocol`, payloadLength: payload,
                 hopLimit: timeToLive)
-            header.ecn = ecn
+            (header.dscp, header.ecn) = (dscp, ecn)
             var bytes = frame.mutableBytes
             header.write(to: &bytes)
         default: preconditionFailure("a packet's addresses are of one family")

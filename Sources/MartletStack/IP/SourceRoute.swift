@@ -47,12 +47,14 @@ public struct SourceRoute: BitwiseCopyable, Sendable {
 }
 
 extension SourceRoute: Hashable {
+    /// Whether both lead over the same routers, and with the same strictness.
     public static func == (left: SourceRoute, right: SourceRoute) -> Bool {
         guard left.count == right.count, left.isStrict == right.isStrict else { return false }
         for position in 0..<left.count where left.hops[position] != right.hops[position] { return false }
         return true
     }
 
+    /// Feeds what `==` compares to the hasher.
     public func hash(into hasher: inout Hasher) {
         hasher.combine(isStrict)
         for position in 0..<count { hasher.combine(hops[position]) }

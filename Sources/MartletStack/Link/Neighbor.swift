@@ -66,8 +66,9 @@ public struct NeighborTimes: BitwiseCopyable, Sendable {
     public var retransTimer: Duration = .seconds(1)
     /// DELAY_FIRST_PROBE_TIME: how long the transport's word for a stale neighbor is awaited before it is asked.
     public var delayFirstProbeTime: Duration = .seconds(5)
-    /// MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT: questions without an answer before a neighbor counts as gone.
+    /// MAX_MULTICAST_SOLICIT: questions to everybody without an answer before a neighbor counts as gone.
     public var maxMulticastSolicit: UInt8 = 3
+    /// MAX_UNICAST_SOLICIT: the same to a neighbor alone.
     public var maxUnicastSolicit: UInt8 = 3
     /// How long one drawing of ReachableTime is used (§6.3.4: "a few hours").
     public var redrawTime: Duration = .seconds(2 * 3600)
@@ -101,9 +102,11 @@ public struct NeighborCounters: BitwiseCopyable, Sendable {
     public internal(set) var unreachableFrames: UInt64 = 0
     /// Frames dropped with an entry that was evicted or removed.
     public internal(set) var evictedFrames: UInt64 = 0
-    /// Neighbors forgotten to make room for others, by what was known of them.
+    /// Neighbors not heard of lately that were forgotten to make room for others.
     public internal(set) var evictedStale: UInt64 = 0
+    /// Neighbors that had not answered yet and were.
     public internal(set) var evictedIncomplete: UInt64 = 0
+    /// Neighbors in use that were.
     public internal(set) var evictedReachable: UInt64 = 0
     /// Neighbors that did not answer.
     public internal(set) var unreachable: UInt64 = 0

@@ -40,6 +40,7 @@ public struct Burst: ~Copyable {
     @inlinable
     public var count: Int { end &- first }
 
+    /// Whether there is none.
     @inlinable
     public var isEmpty: Bool { first == end }
 

@@ -26,9 +26,11 @@ public struct FrameDescriptor: BitwiseCopyable, Sendable {
     /// As ``Frame/interface``.
     public var interface: UInt8 = 0
 
+    /// No frame: fields to be filled in.
     @inlinable
     public init() {}
 
+    /// A frame in this slot of its pool, whose bytes begin `start` bytes into it.
     @inlinable
     public init(slot: UInt32, start: UInt16, length: UInt32) {
         self.slot = slot
@@ -39,8 +41,10 @@ public struct FrameDescriptor: BitwiseCopyable, Sendable {
 
 /// What a link has done to a frame that came, and is to do to one that goes (virtio 1.2 §5.1.6, in the same meaning).
 public struct FrameOffload: OptionSet, BitwiseCopyable, Sendable {
+    /// A bit for each.
     public var rawValue: UInt8
 
+    /// What these bits say.
     @inlinable
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 

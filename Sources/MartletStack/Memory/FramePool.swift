@@ -87,6 +87,7 @@ public struct FramePool: ~Copyable {
 
 /// What memory an arena is made of.
 public struct ArenaMemory: Sendable, Hashable, CustomStringConvertible {
+    /// Kinds of memory.
     public enum Pages: Sendable, Hashable {
         /// The allocator's.
         case heap
@@ -98,15 +99,18 @@ public struct ArenaMemory: Sendable, Hashable, CustomStringConvertible {
         case huge
     }
 
+    /// Where the memory comes from.
     public var pages: Pages
     /// Whether it is locked: it is never paged out.
     public var isLocked: Bool
 
+    /// Memory of these pages.
     public init(pages: Pages, isLocked: Bool = false) {
         self.pages = pages
         self.isLocked = isLocked
     }
 
+    /// In words, for logs.
     public var description: String {
         let name =
             switch pages {

@@ -281,7 +281,9 @@ struct TCB: BitwiseCopyable {
 
 /// What has happened to a connection since its user last asked.
 public struct ConnectionEvents: OptionSet, BitwiseCopyable, Sendable {
+    /// A bit for each event.
     public var rawValue: UInt8
+    /// The events of these bits.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
     /// The handshake is complete.
     public static var established: ConnectionEvents { ConnectionEvents(rawValue: 1) }

@@ -2,11 +2,13 @@
 
 /// Counts of what happened in TCP, of all connections together, since the stack was made.
 public struct TCPCounters: BitwiseCopyable, Sendable {
-    /// Segments that came whole, whoever they were for, and that went.
+    /// Segments that came whole, whoever they were for.
     public internal(set) var segmentsIn: UInt64 = 0
+    /// Segments that went.
     public internal(set) var segmentsOut: UInt64 = 0
-    /// Of those that came for a connection: the next in order or a plain ACK, as predicted; and all others.
+    /// Of those that came for a connection: the next in order or a plain ACK, as predicted.
     public internal(set) var fastPath: UInt64 = 0
+    /// Of those that came for a connection: all others.
     public internal(set) var slowPath: UInt64 = 0
     /// Segments dropped for a header or options that cannot be.
     public internal(set) var malformed: UInt64 = 0
@@ -36,8 +38,9 @@ public struct TCPCounters: BitwiseCopyable, Sendable {
     public internal(set) var retransmits: UInt64 = 0
     /// Retransmission timeouts.
     public internal(set) var timeouts: UInt64 = 0
-    /// Probes sent: for lost tails (RFC 8985 §7), and to idle peers.
+    /// Probes sent for lost tails (RFC 8985 §7).
     public internal(set) var tailProbes: UInt64 = 0
+    /// Probes sent to idle peers.
     public internal(set) var keepAliveProbes: UInt64 = 0
     /// Connections whose retransmissions reached R1.
     public internal(set) var suspectPaths: UInt64 = 0
@@ -47,40 +50,50 @@ public struct TCPCounters: BitwiseCopyable, Sendable {
     public internal(set) var answersWithheld: UInt64 = 0
     /// Fast recoveries begun.
     public internal(set) var fastRecoveries: UInt64 = 0
-    /// Timeouts and fast recoveries that were for nothing, and have been taken back.
+    /// Timeouts that were for nothing, and have been taken back.
     public internal(set) var spuriousTimeouts: UInt64 = 0
+    /// Fast recoveries that were for nothing, and have been taken back.
     public internal(set) var spuriousRecoveries: UInt64 = 0
     /// Timeouts at which a peer had thrown away what it had reported (RFC 2018 §8).
     public internal(set) var reneges: UInt64 = 0
     /// Losses that a tail-loss probe has repaired.
     public internal(set) var tailRepairs: UInt64 = 0
-    /// Marks of congestion received, and windows reduced because the peer echoed one.
+    /// Marks of congestion received.
     public internal(set) var marksIn: UInt64 = 0
+    /// Windows reduced because the peer echoed a mark.
     public internal(set) var echoesIn: UInt64 = 0
-    /// Reports of duplicates (DSACK), received and sent.
+    /// Reports of duplicates (DSACK) received.
     public internal(set) var duplicateReportsIn: UInt64 = 0
+    /// Reports of duplicates (DSACK) sent.
     public internal(set) var duplicateReportsOut: UInt64 = 0
     /// SYNs, and ACKs that would have completed a handshake, that were not taken: too many connections waited to be accepted, or the
     /// table of connections was full.
     public internal(set) var listenOverflows: UInt64 = 0
-    /// SYNs that were not answered because the SYN queue was full, and handshakes whose last ACK has never come.
+    /// SYNs that were not answered because the SYN queue was full.
     public internal(set) var synsDropped: UInt64 = 0
+    /// Handshakes whose last ACK has never come.
     public internal(set) var handshakesExpired: UInt64 = 0
-    /// SYN cookies sent, brought back, and guessed wrongly.
+    /// SYN cookies sent.
     public internal(set) var synCookiesOut: UInt64 = 0
+    /// SYN cookies brought back.
     public internal(set) var synCookiesIn: UInt64 = 0
+    /// SYN cookies guessed wrongly, or too old.
     public internal(set) var synCookiesForged: UInt64 = 0
-    /// Connections in TIME-WAIT that a new one between the same ends took over, and that ended early because there were too many.
+    /// Connections in TIME-WAIT that a new one between the same ends took over.
     public internal(set) var timeWaitsReused: UInt64 = 0
+    /// Connections in TIME-WAIT that ended early because there were too many.
     public internal(set) var timeWaitsRecycled: UInt64 = 0
-    /// Connections opened by a Fast Open cookie; SYNs whose cookie was wrong, and that found too many such connections pending.
+    /// Connections opened by a Fast Open cookie.
     public internal(set) var fastOpensIn: UInt64 = 0
+    /// SYNs whose Fast Open cookie was wrong.
     public internal(set) var fastOpensRefused: UInt64 = 0
+    /// SYNs with a right cookie that found too many such connections pending.
     public internal(set) var fastOpenOverflows: UInt64 = 0
-    /// SYNs that left with data, data of a SYN that had to be sent again, and SYNs with a cookie that were lost while one without
-    /// went through.
+    /// SYNs that left with data.
     public internal(set) var fastOpensOut: UInt64 = 0
+    /// SYNs whose data had to be sent again.
     public internal(set) var fastOpensRepeated: UInt64 = 0
+    /// SYNs with a cookie that were lost while one without went through.
     public internal(set) var fastOpenBlackHoles: UInt64 = 0
     /// Settings refused, because there were too many different ones.
     public internal(set) var noSettings: UInt64 = 0

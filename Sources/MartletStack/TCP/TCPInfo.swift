@@ -14,19 +14,25 @@ public struct TCPInfo: BitwiseCopyable, Sendable, Hashable {
     public var backoff: UInt8
     /// What both sides agreed on: 1 timestamps, 2 SACK, 4 window scaling (TCPI_OPT_…).
     public var options: UInt8
-    /// Shifts of the window fields that the peer sends, and that we send.
+    /// Shift of the window fields that the peer sends.
     public var sndWscale: UInt8
+    /// Shift of the window fields that we send.
     public var rcvWscale: UInt8
-    /// The retransmission timeout and the wait before a delayed ACK, in microseconds.
+    /// The retransmission timeout in microseconds.
     public var rto: UInt32
+    /// The wait before a delayed ACK in microseconds.
     public var ato: UInt32
-    /// Payload bytes of a full segment: ours, and the largest of the peer's.
+    /// Payload bytes of a full segment of ours.
     public var sndMss: UInt32
+    /// Payload bytes of the largest of the peer's segments.
     public var rcvMss: UInt32
-    /// Segments in flight; of them reported received, deemed lost, and sent again.
+    /// Segments in flight.
     public var unacked: UInt32
+    /// Of them, those that the peer has reported received.
     public var sacked: UInt32
+    /// Of them, those deemed lost.
     public var lost: UInt32
+    /// Of them, those sent again.
     public var retrans: UInt32
     /// Milliseconds since the peer last sent something acceptable (tcpi_last_ack_recv).
     public var lastAckRecv: UInt32
@@ -34,11 +40,13 @@ public struct TCPInfo: BitwiseCopyable, Sendable, Hashable {
     public var pmtu: UInt32
     /// Bytes that may wait to be read at present.
     public var rcvSsthresh: UInt32
-    /// Smoothed round-trip time and its variation in microseconds; 0 before the first sample.
+    /// Smoothed round-trip time in microseconds; 0 before the first sample.
     public var rtt: UInt32
+    /// Its variation in microseconds; 0 before the first sample.
     public var rttvar: UInt32
-    /// Congestion window and slow start threshold in segments; the threshold is the largest number if there is none.
+    /// Slow start threshold in segments; the largest number if there is none.
     public var sndSsthresh: UInt32
+    /// Congestion window in segments.
     public var sndCwnd: UInt32
     /// The MSS that was offered to the peer.
     public var advmss: UInt32
@@ -46,17 +54,21 @@ public struct TCPInfo: BitwiseCopyable, Sendable, Hashable {
     public var totalRetrans: UInt32
     /// Bytes a second that the congestion control spreads sending to; 0 if it does not.
     public var pacingRate: UInt64
-    /// Bytes that the peer has acknowledged, and that came from it in order.
+    /// Bytes that the peer has acknowledged.
     public var bytesAcked: UInt64
+    /// Bytes that came from the peer in order.
     public var bytesReceived: UInt64
+    /// Segments that left, those sent again and those without bytes included.
     public var segsOut: UInt32
+    /// Segments that came for the connection.
     public var segsIn: UInt32
     /// Bytes that the user has sent and that have not left yet.
     public var notsentBytes: UInt32
     /// The shortest round trip of the last ten seconds in microseconds; 0 before the first sample.
     public var minRtt: UInt32
-    /// Bytes that the peer allows, and that it is allowed.
+    /// Bytes that the peer allows to be in flight.
     public var sndWnd: UInt32
+    /// Bytes that the peer is allowed to have in flight.
     public var rcvWnd: UInt32
 }
 

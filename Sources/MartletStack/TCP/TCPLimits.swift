@@ -15,25 +15,27 @@ public struct TCPLimits: BitwiseCopyable, Sendable {
     public var timeWaits = 4096
     /// Servers whose Fast Open cookies are remembered. Beyond, the one that was used longest ago is forgotten.
     public var fastOpenPeers = 64
-    /// The first and the last port that connections are opened from (RFC 6056 §3.2).
+    /// The first port that connections are opened from (RFC 6056 §3.2).
     public var firstPort: UInt16 = 49_152
+    /// The last of them, not below the first.
     public var lastPort: UInt16 = 65_535
     /// Bytes of memory for all that waits to be read or to be acknowledged: a multiple of 4,096 is best. Beyond: a segment is
     /// dropped as if it were lost, and SEND takes nothing (``TCPCounters/noBuffer``).
     public var ringMemory = 16 << 20
     /// Segments in flight, of all connections. Beyond, segments wait (``TCPCounters/noRecord``).
     public var sentRecords = 16_384
-    /// Ranges that came before their turn, of all connections, and of one. Beyond, what came is dropped
-    /// (``TCPCounters/tooManyRanges``).
+    /// Ranges that came before their turn, of all connections. Beyond, what came is dropped (``TCPCounters/tooManyRanges``).
     public var ranges = 16_384
+    /// The same of one connection.
     public var rangesPerConnection: UInt16 = 4_096
     /// Bytes of a connection that may wait to be read, once it has shown that it needs so many. The scale of the window is chosen
     /// for it (RFC 7323 §2.3).
     public var receiveLimit: UInt32 = 4 << 20
     /// Bytes of a connection that may wait to be acknowledged, once it has shown that it needs so many.
     public var sendLimit: UInt32 = 4 << 20
-    /// The same two at the start of a connection.
+    /// Bytes of a connection that may wait to be read at its start.
     public var initialReceiveLimit: UInt32 = 64 << 10
+    /// Bytes of a connection that may wait to be acknowledged at its start.
     public var initialSendLimit: UInt32 = 64 << 10
     /// R2 (RFC 9293 §3.8.3): a connection is given up after so many retransmissions, and ``leastR2``.
     public var retries: UInt8 = 15

@@ -43,6 +43,7 @@ public struct TCPSettings: BitwiseCopyable, Hashable, Sendable {
     /// The most bytes that may ever wait to be read, and to be acknowledged; nil for what the stack's limits say. What is
     /// more than the window's scale allows, which is chosen when the connection is opened, means that.
     public var receiveLimit: UInt32?
+    /// The most bytes that may ever wait to be acknowledged; nil for what the stack's limits say.
     public var sendLimit: UInt32?
     /// Nil for what the stack's limits say.
     public var congestion: CongestionAlgorithm?

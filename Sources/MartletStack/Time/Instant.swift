@@ -60,6 +60,7 @@ public struct Instant: BitwiseCopyable, Comparable, Hashable, Sendable {
         return .nanoseconds(difference)
     }
 
+    /// Whether the left one is earlier.
     @inlinable
     public static func < (left: Instant, right: Instant) -> Bool {
         left.nanoseconds < right.nanoseconds

@@ -217,6 +217,15 @@ extension UDP {
         if let slot = sockets.slot(of: id) { sockets[slot].dontFragment = isOn }
     }
 
+    /// Changes what the IP headers of datagrams say from now on.
+    mutating func set(_ marking: DatagramMarking, of id: SocketID) {
+        precondition(
+            marking.timeToLive > 0 && marking.groupTimeToLive > 0 && marking.codepoint < 64, "no header says so")
+        if let slot = sockets.slot(of: id) { sockets[slot].marking = marking }
+    }
+
+    func marking(of id: SocketID) -> DatagramMarking? { sockets.slot(of: id).map { sockets[$0].marking } }
+
     /// Closes a socket. What it has not read is dropped.
     mutating func close(_ id: SocketID) {
         guard let slot = sockets.slot(of: id) else { return }

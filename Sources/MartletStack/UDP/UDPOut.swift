@@ -51,7 +51,7 @@ extension UDP {
         let datagram = UDPOut(
             header: Self.header(
                 payload, from: source, port: sockets[slot].tuple.localPort, to: destination, port: port),
-            source: source, destination: destination)
+            source: source, destination: destination, marking: sockets[slot].marking)
         if cuts.count == 1 {
             datagram.appendWhole(payload, frame, &packets)
         } else {
@@ -87,13 +87,14 @@ private struct UDPOut: BitwiseCopyable {
     let header: UDPHeader
     let source: IPAddress
     let destination: IPAddress
+    let marking: DatagramMarking
 
-    /// A group is asked for on this link only, unless somebody says otherwise.
-    private var timeToLive: UInt8 { destination.isMulticast ? 1 : IPOut.timeToLive }
+    private var timeToLive: UInt8 { destination.isMulticast ? marking.groupTimeToLive : marking.timeToLive }
 
     func appendWhole(_ payload: RawSpan, _ frame: consuming Frame, _ packets: inout Burst) {
         write(payload, 0..<UDPHeader.length + payload.byteCount, into: &frame)
-        IPOut.prepend(from: source, to: destination, protocol: .udp, timeToLive: timeToLive, &frame)
+        IPOut.prepend(
+            from: source, to: destination, protocol: .udp, timeToLive: timeToLive, dscp: marking.codepoint, &frame)
         packets.append(frame)
     }
 
@@ -116,8 +117,8 @@ private struct UDPOut: BitwiseCopyable {
         let range = cuts[index]
         write(payload, range, into: &frame)
         Fragmentation.prepend(
-            from: source, to: destination, protocol: .udp, timeToLive: timeToLive, identification: identification,
-            offset: range.lowerBound, hasMore: index < cuts.count - 1, &frame)
+            from: source, to: destination, protocol: .udp, timeToLive: timeToLive, dscp: marking.codepoint,
+            identification: identification, offset: range.lowerBound, hasMore: index < cuts.count - 1, &frame)
         packets.append(frame)
     }
 

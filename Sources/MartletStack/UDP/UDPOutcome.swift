@@ -18,18 +18,21 @@ public struct UDPLimits: BitwiseCopyable, Sendable {
 
 /// Counts of what happened in UDP, of all sockets together, since the stack was made.
 public struct UDPCounters: BitwiseCopyable, Sendable {
-    /// Datagrams that some socket got, and datagrams that went.
+    /// Datagrams that some socket got.
     public internal(set) var datagramsIn: UInt64 = 0
+    /// Datagrams that went.
     public internal(set) var datagramsOut: UInt64 = 0
     /// Datagrams that went in pieces.
     public internal(set) var fragmented: UInt64 = 0
     /// Datagrams for a port that no socket has.
     public internal(set) var noSocket: UInt64 = 0
-    /// ICMP errors about datagrams of connected sockets, and of nobody whom it could be told.
+    /// ICMP errors about datagrams of connected sockets.
     public internal(set) var errorsIn: UInt64 = 0
+    /// ICMP errors about datagrams of nobody whom it could be told.
     public internal(set) var errorsForNobody: UInt64 = 0
-    /// Datagrams that did not go for lack of frames or room in the burst, and as they were too large.
+    /// Datagrams that did not go for lack of frames or room in the burst.
     public internal(set) var noRoom: UInt64 = 0
+    /// Datagrams that did not go as they were too large.
     public internal(set) var tooLarge: UInt64 = 0
     private var drops = InlineArray<6, UInt64>(repeating: 0)
 

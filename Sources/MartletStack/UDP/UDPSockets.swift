@@ -14,8 +14,10 @@ public struct SocketID: BitwiseCopyable, Hashable, Sendable {
 
 /// What a socket has to tell.
 public struct SocketEvents: OptionSet, BitwiseCopyable, Sendable {
+    /// A bit for each.
     public var rawValue: UInt8
 
+    /// The events of these bits.
     @inlinable
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
@@ -25,6 +27,20 @@ public struct SocketEvents: OptionSet, BitwiseCopyable, Sendable {
     @inlinable public static var writable: SocketEvents { SocketEvents(rawValue: 2) }
     /// An ICMP error has come about a datagram.
     @inlinable public static var error: SocketEvents { SocketEvents(rawValue: 4) }
+}
+
+/// What the IP headers of a socket's datagrams say, besides between whom they go.
+public struct DatagramMarking: BitwiseCopyable, Hashable, Sendable {
+    /// Routers that a datagram for one host, or for everybody on the link, may pass, and one more: 1 keeps it on the link (RFC 791's
+    /// time to live, RFC 8200's hop limit). 64, or what a router advertises for IPv6, unless it is set to something else.
+    public var timeToLive: UInt8 = 64
+    /// The same for groups: they stay on the link unless somebody says otherwise (RFC 1112 §6.1).
+    public var groupTimeToLive: UInt8 = 1
+    /// The differentiated services codepoint, 0 ... 63: what routers that care are to do with it (RFC 2474).
+    public var codepoint: UInt8 = 0
+
+    /// The defaults.
+    public init() {}
 }
 
 /// What the stack knows of one socket.
@@ -37,6 +53,7 @@ struct UDPControlBlock: BitwiseCopyable {
     var error: UDPError?
     var isOpen = false
     var dontFragment = false
+    var marking = DatagramMarking()
     /// A datagram did not go for lack of room.
     var isRefused = false
 }

@@ -14,6 +14,7 @@
 public struct DatagramEnvelope: BitwiseCopyable, Hashable, Sendable {
     /// Who has sent it.
     public var source: IPAddress
+    /// The port that it was sent from.
     public var sourcePort: UInt16
     /// The address it was sent to: one of this host's, a group's, or a broadcast address.
     public var destination: IPAddress

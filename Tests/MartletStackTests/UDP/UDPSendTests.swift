@@ -245,4 +245,35 @@ import Testing
         expect(fixture.send(id, [1], into: &burst), is: .closed)
         #expect(burst.count == 0)
     }
+
+    @Test(
+        "the time to live, that of groups and the codepoint are in every packet of a datagram, cut or not",
+        arguments: ["198.51.100.7", "239.1.2.3", "2001:db8::7", "ff05::7"], [100, 4000])
+    func marking(destination: String, length: Int) throws {
+        var fixture = UDPFixture()
+        let remote = IPAddress(destination)!
+        let isIPv4 = remote.bitWidth == 32
+        let id = try fixture.bind(isIPv4 ? UDPFixture.any : UDPFixture.any6, 7)
+        var burst = fixture.pool.makeBurst()
+        var marking = DatagramMarking()
+        for (one, group, codepoint) in [(64, 1, 0), (5, 9, 46), (255, 255, 63)] as [(UInt8, UInt8, UInt8)] {
+            (marking.timeToLive, marking.groupTimeToLive, marking.codepoint) = (one, group, codepoint)
+            fixture.udp.set(marking, of: id)
+            #expect(fixture.udp.marking(of: id) == marking)
+            let sent = fixture.send(
+                id, [UInt8](repeating: 1, count: length), from: isIPv4 ? UDPFixture.ours : UDPFixture.ours6, to: remote,
+                into: &burst)
+            #expect(sent == .sent)
+            let packets = packets(of: &burst)
+            #expect(packets.count == (length > 1500 ? 3 : 1))
+            for packet in packets {
+                #expect(packet[isIPv4 ? 8 : 7] == (remote.isMulticast ? group : one))
+                let trafficClass = isIPv4 ? packet[1] : packet[0] << 4 | packet[1] >> 4
+                #expect(trafficClass == codepoint << 2)
+                if isIPv4 { #expect(Array(packet[0..<20]).naiveSum == 0xFFFF) }
+            }
+        }
+        fixture.udp.close(id)
+        #expect(fixture.udp.marking(of: id) == nil)
+    }
 }
