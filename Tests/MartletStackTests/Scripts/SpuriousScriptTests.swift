@@ -194,6 +194,29 @@ import Testing
                 """)
     }
 
+    @Test("RFC 3708 §4: duplicates of what was sent before the recovery began say nothing of it")
+    func duplicatesFromBefore() throws {
+        let flight = (1...10).map { number in
+            "+0 > \(number == 10 ? "P." : ".") \(1 + number * 1000):\(1001 + number * 1000)(1000) ack 1\n"
+        }
+        try ScriptRunner.play(
+            OptionScriptTests.withSACK + """
+                +0 write(1000) = 1000
+                +0 > P. 1:1001(1000) ack 1
+                +.1 < . 1:1(0) ack 1001 win 65535
+                +0 write(10000) = 10000
+
+                """ + flight.joined() + """
+                    +.1 < . 1:1(0) ack 1001 win 65535 <nop,nop,sack 2001:5001>
+                    +0 > P. 1001:2001(1000) ack 1
+                    +.02 < . 1:1(0) ack 11001 win 65535
+                    +.08 < . 1:1(0) ack 11001 win 65535 <nop,nop,sack 1:1001>
+                    +0 %{ spurious_recoveries == 0 }%
+                    +0 < . 1:1(0) ack 11001 win 65535 <nop,nop,sack 1001:2001>
+                    +0 %{ spurious_recoveries == 1 }%
+                    """)
+    }
+
     @Test("RFC 8985 §6.2, step 4: a DSACK doubles the reordering window")
     func widerWindow() throws {
         try ScriptRunner.play(
