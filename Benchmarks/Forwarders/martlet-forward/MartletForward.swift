@@ -20,6 +20,12 @@ enum Links: String, ExpressibleByArgument, CaseIterable {
     case cores
     /// A switch of four ports, with 64 addresses behind them.
     case `switch`
+    /// One link of the kernel's, in one direction.
+    case transmit, receive
+    /// What a packet socket receives, written to a file.
+    case capture
+    /// Two links of the kernel's, on which nothing happens.
+    case idle
 }
 
 enum Mode: String, ExpressibleByArgument {
@@ -31,13 +37,18 @@ struct Result: Codable {
     var frames: UInt64
     var seconds: Double
     var framesPerSecond: Double
+    /// Processor time of the process, as a share of one.
+    var cpuShare: Double
+    /// Frames that the link dropped, or that did not get into the file.
+    var drops: UInt64 = 0
 }
 
 @main
 struct MartletForward: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "martlet-forward")
 
-    @Option(help: "null, any, memory, cores or switch.")
+    @Option(
+        help: "null, any, memory, cores or switch; or of links of the kernel's, transmit, receive, capture or idle.")
     var links = Links.null
 
     @Option(help: "io or macswap.")
@@ -55,6 +66,20 @@ struct MartletForward: ParsableCommand {
     @Option(help: "Frames of the pool.")
     var frames = 8192
 
+    @Option(help: "A link of the kernel's, as the tool calls it; twice for idle.")
+    var link: [String] = []
+
+    @Option(help: "Frames a second to transmit; as many as there is room for if there is none.")
+    var rate: Double?
+
+    @Option(help: "The file of a capture.")
+    var file = "/dev/null"
+
+    func validate() throws {
+        let wanted = links == .idle ? 2 : [.transmit, .receive, .capture].contains(links) ? 1 : 0
+        guard link.count == wanted else { throw ValidationError("--link is to be given \(wanted) times") }
+    }
+
     func run() throws {
         peer_pin(Int32(cpu))
         let result =
@@ -64,6 +89,10 @@ struct MartletForward: ParsableCommand {
             case .memory: memory()
             case .cores: try cores()
             case .switch: bridge()
+            case .transmit: try transmit()
+            case .receive: try receive()
+            case .capture: try capture()
+            case .idle: try idle()
             }
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
@@ -184,17 +213,30 @@ struct MartletForward: ParsableCommand {
 /// How long a run has gone on.
 struct Stopwatch: Sendable {
     private let start = Stopwatch.now
+    private let cpuAtStart = Stopwatch.cpu
     private let end: UInt64
 
     init(seconds: Double) { end = Stopwatch.now + UInt64(seconds * 1e9) }
 
     static var now: UInt64 { DispatchTime.now().uptimeNanoseconds }
 
+    /// Processor time of the process so far.
+    static var cpu: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+
+    /// Nanoseconds since the beginning.
+    var elapsed: UInt64 { Stopwatch.now - start }
+
     var isRunning: Bool { Stopwatch.now < end }
 
     func result(_ frames: UInt64) -> Result {
         let elapsed = Double(Stopwatch.now - start) / 1e9
-        return Result(frames: frames, seconds: elapsed, framesPerSecond: Double(frames) / elapsed)
+        return Result(
+            frames: frames, seconds: elapsed, framesPerSecond: Double(frames) / elapsed,
+            cpuShare: Double(Stopwatch.cpu - cpuAtStart) / 1e9 / elapsed)
     }
 }
 

@@ -19,12 +19,35 @@ enum Siblings {
         FileManager.default.isExecutableFile(atPath: directory.appendingPathComponent(name).path)
     }
 
-    static func process(_ name: String, _ arguments: [String]) -> Process {
+    static func process(_ name: String, _ arguments: [String], in namespace: String? = nil) -> Process {
+        process(at: directory.appendingPathComponent(name).path, arguments, in: namespace)
+    }
+
+    /// A program that has not been started, in a network namespace if one is named.
+    static func process(at path: String, _ arguments: [String], in namespace: String?) -> Process {
         let process = Process()
-        process.executableURL = directory.appendingPathComponent(name)
-        process.arguments = arguments
+        let command = (namespace.map { ["/usr/bin/env", "ip", "netns", "exec", $0] } ?? []) + [path] + arguments
+        process.executableURL = URL(fileURLWithPath: command[0])
+        process.arguments = Array(command.dropFirst())
         process.standardInput = FileHandle.nullDevice
         return process
+    }
+
+    /// Runs a program to its end, and returns what it has printed.
+    static func output(
+        _ name: String, _ arguments: [String], in namespace: String? = nil, statuses: [Int32] = [0]
+    ) throws -> Data {
+        let process = process(name, arguments, in: namespace)
+        let output = Pipe()
+        process.standardOutput = output
+        try process.run()
+        let bytes = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard statuses.contains(process.terminationStatus) else {
+            let command = ([name] + arguments).joined(separator: " ")
+            throw ChildError(description: "\(command) ended with status \(process.terminationStatus)")
+        }
+        return bytes
     }
 }
 
@@ -96,16 +119,8 @@ struct RunningServer {
 
 enum Load {
     static func run(_ arguments: [String]) throws -> Measurement {
-        let process = Siblings.process("load", arguments)
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        let bytes = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
         // Status 2 is a run with errors, which the measurement counts.
-        guard [0, 2].contains(process.terminationStatus) else {
-            throw ChildError(description: "the load generator ended with status \(process.terminationStatus)")
-        }
+        let bytes = try Siblings.output("load", arguments, statuses: [0, 2])
         return try Measurement.decoder.decode(Measurement.self, from: bytes)
     }
 }

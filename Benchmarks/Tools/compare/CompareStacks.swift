@@ -97,16 +97,10 @@ struct StackRuns: Sendable {
     private(set) var runs: [StackRun] = []
 
     mutating func add(_ stack: StackUnderTest, _ round: Int, _ arguments: [String]) throws {
-        let process = Siblings.process(stack.executable, arguments)
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        let bytes = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
+        let bytes = try Siblings.output(stack.executable, arguments)
         let object = (try? JSONSerialization.jsonObject(with: bytes)) as? [String: Any]
-        guard let object, let workload = object["workload"] as? String, process.terminationStatus == 0 else {
-            throw ChildError(
-                description: "\(stack.executable) \(arguments[0]) ended with status \(process.terminationStatus)")
+        guard let object, let workload = object["workload"] as? String else {
+            throw ChildError(description: "\(stack.executable) \(arguments[0]) printed no result")
         }
         let figures = object.compactMapValues { ($0 as? NSNumber)?.doubleValue }
         runs.append(StackRun(round: round, stack: stack, workload: workload, figures: figures))

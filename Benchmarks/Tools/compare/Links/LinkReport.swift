@@ -7,7 +7,7 @@ struct LinkReport {
         var scenario: String
         var title: String
         var burst: Int
-        /// Medians, in frames a second over all directions.
+        /// Medians, in frames a second over all directions; or a share of a processor.
         var own: Double
         var peer: Double?
         /// The median of the ratios within a round.
@@ -32,7 +32,7 @@ struct LinkReport {
     /// The last figures, so that one who watches sees something happen.
     var latest: String {
         guard let row = rows.last else { return "" }
-        return "(\(row.scenario): \((row.own / 1e6).fixed(0)) M/s)"
+        return "(\(row.scenario): \(figures(row)[0]))"
     }
 
     var rows: [Row] {
@@ -44,6 +44,7 @@ struct LinkReport {
                 switch scenario.bar {
                 case .times(let least): ("≥ \(least) ×", ratio.map { $0 >= least })
                 case .millions(let least): ("≥ \(least.fixed(0)) M/s", median >= least * 1e6)
+                case .share(let most): ("< \((most * 100).fixed(1)) %", median < most)
                 case nil: (nil, nil)
                 }
             return Row(
@@ -60,16 +61,24 @@ struct LinkReport {
 
     var table: Table {
         var table = Table(header: [
-            "what", "burst", "Martlet, M frames/s", "ns a frame", "testpmd", "ns a frame", "ratio", "bar", "",
+            "what", "burst", "Martlet, M frames/s", "ns a frame", "peer", "ns a frame", "ratio", "bar", "",
         ])
         table.rows = rows.map { row in
-            [
-                row.title, "\(row.burst)", (row.own / 1e6).fixed(1), (1e9 / row.own).fixed(2),
-                row.peer.map { $0 / 1e6 }.written(1), row.peer.map { 1e9 / $0 }.written(2), row.ratio.written(2),
-                row.bar ?? "", row.passed.map { $0 ? "holds" : "FAILS" } ?? "",
-            ]
+            [row.title, "\(row.burst)"] + figures(row)
+                + [row.ratio.written(2), row.bar ?? "", row.passed.map { $0 ? "holds" : "FAILS" } ?? ""]
         }
         return table
+    }
+
+    /// Ours and the peer's, each with what a frame costs; or ours alone, in percent.
+    private func figures(_ row: Row) -> [String] {
+        if case .share? = scenarios.first(where: { $0.name == row.scenario })?.bar {
+            return ["\((row.own * 100).fixed(2)) %", "", "", ""]
+        }
+        return [
+            (row.own / 1e6).fixed(row.own < 1e7 ? 2 : 1), (1e9 / row.own).fixed(2),
+            row.peer.map { $0 / 1e6 }.written(row.peer ?? 0 < 1e7 ? 2 : 1), row.peer.map { 1e9 / $0 }.written(2),
+        ]
     }
 
     private var rounds: Int { own.values.map(\.count).max() ?? 0 }
@@ -101,9 +110,10 @@ struct LinkReport {
 
     func write(to directory: URL) throws {
         let markdown = """
-            # Links in memory
+            # Links
 
-            \(heading)
+            \(heading) The peer is DPDK's testpmd, and tcpdump for captures. Links of the kernel's are on a veth between two namespaces,
+            whose other end another processor serves.
 
             ```sh
             \(command)

@@ -8,6 +8,18 @@ struct LinkScenario: Sendable {
     enum Bar: Sendable {
         case times(Double)
         case millions(Double)
+        /// Our processor time is less than this share of one.
+        case share(Double)
+    }
+
+    /// What is done with links of the kernel's, in namespaces that are made for it.
+    enum Wire: Sendable {
+        case transmit
+        /// What `sender` transmits: a link on the far end of a veth, or the kernel's side of a TAP.
+        case receive(sender: String)
+        /// The highest rate that is written to a file without loss.
+        case capture
+        case idle
     }
 
     var name: String
@@ -18,6 +30,8 @@ struct LinkScenario: Sendable {
     /// Arguments of testpmd, behind those of all; nil if nobody here does the same.
     var peer: Testpmd?
     var bar: Bar?
+    /// Nil for links in memory.
+    var wire: Wire?
 
     static let bursts = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
     private static let nulls = ["net_null0", "net_null1"]
@@ -47,7 +61,40 @@ struct LinkScenario: Sendable {
                 name: "switch", title: "switch, 4 ports, 64 addresses", burst: 64, own: ["--links", "switch"],
                 peer: nil,
                 bar: .millions(40)),
+        ] + onWires
+
+    /// `near` and `far` are the ends of a veth, each in a namespace of its own; `near2` is beside `near`.
+    private static let onWires: [LinkScenario] =
+        [
+            ("AF_XDP", "xdp", "net_af_xdp0,iface=near"), ("AF_PACKET", "packet", "net_af_packet0,iface=near"),
+        ].flatMap { title, kind, device in
+            [
+                wire("\(kind)-transmit", "\(title), transmitting", "\(kind):near", .transmit, device),
+                wire("\(kind)-receive", "\(title), receiving", "\(kind):near", .receive(sender: "\(kind):far"), device),
+            ]
+        } + [
+            // testpmd makes a TAP of its own, with several queues.
+            wire("tap-transmit", "TAP, transmitting", "tap:tap", .transmit, "net_tap0,iface=tap2"),
+            wire("tap-receive", "TAP, receiving", "tap:tap", .receive(sender: "packet:tap"), "net_tap0,iface=tap2"),
+            LinkScenario(
+                name: "capture", title: "captured to a file without loss, beside tcpdump", burst: 64,
+                own: ["--links", "capture", "--link", "packet:near"], peer: nil, bar: .times(2), wire: .capture),
+            LinkScenario(
+                name: "idle", title: "processor time on two quiet links", burst: 32,
+                own: ["--links", "idle", "--link", "packet:near", "--link", "packet:near2"], peer: nil,
+                bar: .share(0.005), wire: .idle),
         ]
+
+    private static func wire(_ name: String, _ title: String, _ link: String, _ wire: Wire, _ device: String)
+        -> LinkScenario
+    {
+        var isSending = false
+        if case .transmit = wire { isSending = true }
+        return LinkScenario(
+            name: name, title: title, burst: 32,
+            own: ["--links", isSending ? "transmit" : "receive", "--link", link],
+            peer: Testpmd(mode: isSending ? "txonly" : "rxonly", devices: [device]), bar: .times(1), wire: wire)
+    }
 }
 
 /// DPDK's own forwarder, as Debian's `dpdk` package has it.
@@ -59,11 +106,17 @@ struct Testpmd: Sendable {
 
     /// One core forwards, on the processor behind `cpu`'s; testpmd's own thread is on `cpu`.
     func arguments(burst: Int, cpu: Int) -> [String] {
-        ["--no-huge", "-m", "512", "--no-pci", "--log-level=1", "-l", "\(cpu),\(cpu + 1)"]
-            + devices.flatMap { ["--vdev", $0] } + ["--"]
-            + [
-                "--forward-mode=\(mode)", "--burst=\(burst)", "--nb-cores=1", "--total-num-mbufs=8192",
-                "--stats-period=1", "--auto-start",
-            ] + (sendsFirst ? ["--tx-first"] : [])
+        let isOneWay = mode.hasSuffix("only")
+        var all = ["--no-huge", "-m", "512", "--no-pci", "--log-level=1", "-l", "\(cpu),\(cpu + 1)"]
+        for device in devices { all += ["--vdev", device] }
+        all += ["--", "--forward-mode=\(mode)", "--burst=\(burst)", "--nb-cores=1", "--stats-period=1", "--auto-start"]
+        all += ["--total-num-mbufs=\(isOneWay ? 16_384 : 8192)"]
+        if sendsFirst { all += ["--tx-first"] }
+        if mode == "rxonly" { all += ["--no-flush-rx"] }
+        if mode == "txonly" { all += ["--txpkts=64"] }
+        return all
     }
+
+    /// The figure of each of its reports that is meant.
+    var label: String { mode == "rxonly" ? "Rx-pps:" : "Tx-pps:" }
 }

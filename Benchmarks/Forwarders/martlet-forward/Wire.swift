@@ -1,0 +1,110 @@
+// One link of the kernel's in one direction, as testpmd has it in its modes txonly and rxonly; a capture, as tcpdump writes it; and
+// two links on which nothing happens.
+
+import Foundation
+import Glibc
+import Martlet
+import MartletStack
+
+extension MartletForward {
+    private func open(_ name: String, for pool: borrowing FramePool) throws -> AnyLink {
+        try LinkName(name).open(for: pool)
+    }
+
+    func transmit() throws -> Result {
+        let pool = try FrameArena(count: frames).makePool()
+        var link = try open(link[0], for: pool)
+        let template = Self.datagram(length: 64)
+        var burst = pool.makeBurst(capacity: burst)
+        let watch = Stopwatch(seconds: seconds)
+        while watch.isRunning {
+            for _ in 0..<(rate == nil ? 64 : 1) {
+                var due = burst.capacity
+                if let rate {
+                    let sent = link.counters.transmitted.frames
+                    due = min(due, Int(Double(watch.elapsed) * rate / 1e9) - Int(sent))
+                    if due <= 0 { break }
+                }
+                while burst.count < due, var frame = burst.takeFrame() {
+                    frame.copyBytes(from: template.span.bytes)
+                    burst.append(frame)
+                }
+                _ = link.transmit(&burst)
+            }
+        }
+        var result = watch.result(link.counters.transmitted.frames)
+        result.drops = link.counters.transmitted.drops.total
+        return result
+    }
+
+    /// It looks again and again, as testpmd does.
+    func receive() throws -> Result {
+        let pool = try FrameArena(count: frames).makePool()
+        var link = try open(link[0], for: pool)
+        var burst = pool.makeBurst(capacity: burst)
+        let watch = Stopwatch(seconds: seconds)
+        while watch.isRunning {
+            for _ in 0..<64 {
+                _ = link.receive(into: &burst)
+                burst.removeAll()
+            }
+        }
+        var result = watch.result(link.counters.received.frames)
+        _ = link.refresh()
+        result.drops = link.counters.received.drops.total
+        return result
+    }
+
+    /// Sleeps when nothing has come, as a capture does that runs beside something else.
+    func capture() throws -> Result {
+        let pool = try FrameArena(count: frames).makePool()
+        let name = try LinkName(link[0])
+        var options = PacketLink.Options()
+        (options.receivesBlocks, options.ringSize, options.transmits) = (true, 64 << 20, false)
+        let output = try CaptureFile(path: file)
+        var links = LinkSet(capacity: 1)
+        links.append(CaptureLink(try PacketLink(name.name, options: options), to: output))
+        print("listening")
+        fflush(nil)
+        var burst = pool.makeBurst(capacity: burst)
+        let watch = Stopwatch(seconds: seconds)
+        while watch.isRunning {
+            if links[0].receive(into: &burst) == 0 { _ = links.sleep(atMost: .milliseconds(50)) }
+            burst.removeAll()
+        }
+        _ = links[0].refresh()
+        output.finish()
+        var result = watch.result(output.frames)
+        result.drops = links[0].counters.received.drops.total + output.missedFrames
+        return result
+    }
+
+    func idle() throws -> Result {
+        let pool = try FrameArena(count: frames).makePool()
+        var links = LinkSet(capacity: 2)
+        for name in link { links.append(try open(name, for: pool)) }
+        var burst = pool.makeBurst(capacity: burst)
+        var count: UInt64 = 0
+        let watch = Stopwatch(seconds: seconds)
+        while watch.isRunning {
+            guard let from = links.receive(into: &burst) else {
+                _ = links.sleep(atMost: .seconds(max(0, seconds - Double(watch.elapsed) / 1e9)))
+                continue
+            }
+            count += UInt64(burst.count)
+            links[1 - from].transmitOrDrop(&burst)
+        }
+        return watch.result(count)
+    }
+
+    /// A UDP datagram from 198.18.0.1 to 198.18.0.2, port 9, as testpmd sends them.
+    private static func datagram(length: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0xFF, count: 6) + [2, 0, 0, 0, 0, 1, 8, 0]
+        bytes += [0x45, 0, 0, UInt8(length - 14), 0, 0, 0, 0, 64, 17, 0, 0, 198, 18, 0, 1, 198, 18, 0, 2]
+        bytes += [0, 9, 0, 9, 0, UInt8(length - 34), 0, 0]
+        let sum = stride(from: 14, to: 34, by: 2).reduce(0) { $0 + Int(bytes[$1]) << 8 + Int(bytes[$1 + 1]) }
+        let folded = ~(sum & 0xFFFF + sum >> 16) & 0xFFFF
+        (bytes[24], bytes[25]) = (UInt8(folded >> 8), UInt8(folded & 0xFF))
+        return bytes + [UInt8](repeating: 0, count: length - bytes.count)
+    }
+}

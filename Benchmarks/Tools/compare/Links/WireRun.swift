@@ -1,0 +1,190 @@
+// Links of the kernel's, between two namespaces with veths between them: what passes, what a capture takes, what quiet costs.
+
+import Foundation
+import Glibc
+
+/// Two namespaces. `near` and `near2` are in the first, `far` and `far2` in the second; `tap` is a TAP in the first.
+final class Wires {
+    let here = "mtc\(getpid())a"
+    let there = "mtc\(getpid())b"
+
+    init() throws {
+        for namespace in [here, there] { try ip("netns", "add", namespace) }
+        for suffix in ["", "2"] {
+            try ip(
+                "link", "add", "near\(suffix)", "netns", here, "type", "veth", "peer", "name", "far\(suffix)", "netns",
+                there)
+        }
+        try ip("-n", here, "tuntap", "add", "dev", "tap", "mode", "tap")
+        for (namespace, names) in [(here, ["near", "near2", "tap"]), (there, ["far", "far2"])] {
+            for name in names {
+                // Nothing is sent that nobody asked for.
+                try run(["sysctl", "-q", "-w", "net.ipv6.conf.\(name).disable_ipv6=1"], in: namespace)
+                try ip("-n", namespace, "link", "set", name, "up")
+            }
+        }
+    }
+
+    deinit { for namespace in [here, there] { try? ip("netns", "delete", namespace) } }
+
+    private func ip(_ arguments: String...) throws { try run(["ip"] + arguments, in: nil) }
+
+    private func run(_ arguments: [String], in namespace: String?) throws {
+        let process = Siblings.process(at: "/usr/bin/env", arguments, in: namespace)
+        process.standardOutput = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw ChildError(description: "\(arguments.joined(separator: " ")): status \(process.terminationStatus)")
+        }
+    }
+}
+
+/// One scenario, ours and the peer's in turn.
+struct WireRun {
+    private let scenario: LinkScenario
+    private let seconds: Double
+    private let cpu: Int
+    private let wires: Wires
+
+    init(_ scenario: LinkScenario, seconds: Double, cpu: Int) throws {
+        self.scenario = scenario
+        self.seconds = seconds
+        self.cpu = cpu
+        wires = try Wires()
+    }
+
+    func measure(_ wire: LinkScenario.Wire) throws -> (own: Double, peer: Double?) {
+        switch wire {
+        case .transmit: return (try own().framesPerSecond, try peer())
+        case .receive(let sender):
+            let figure: Double
+            do {
+                let beside = try send(sender, seconds: 60)
+                defer { beside.stop() }
+                figure = try own().framesPerSecond
+            }
+            return (figure, try peer(beside: sender))
+        case .capture: return (try lossless(ownCapture), try lossless(tcpdump))
+        case .idle: return (try own(seconds: max(seconds, 2)).cpuShare, nil)
+        }
+    }
+
+    private func arguments(seconds: Double) -> [String] {
+        scenario.own + ["--burst", "\(scenario.burst)", "--seconds", "\(seconds)", "--cpu", "\(cpu + 1)"]
+    }
+
+    private func own(seconds: Double? = nil) throws -> ForwardRun {
+        try ForwardRun.result(arguments(seconds: seconds ?? self.seconds), in: wires.here)
+    }
+
+    private func peer(beside sender: String? = nil) throws -> Double? {
+        guard let path = TestpmdRun.path, let testpmd = scenario.peer else { return nil }
+        let run = TestpmdRun(path, testpmd, burst: scenario.burst, cpu: cpu, in: wires.here)
+        var beside: Beside?
+        defer { beside?.stop() }
+        return try run.framesPerSecond {
+            // testpmd's own TAP has another name than ours.
+            if let sender { beside = try send(sender == "packet:tap" ? "packet:tap2" : sender, seconds: 60) }
+        }
+    }
+
+    /// Transmits beside a measurement: at the far end of the veth, or on the kernel's side of a TAP.
+    private func send(_ link: String, seconds: Double, rate: Double? = nil) throws -> Beside {
+        let namespace = link.hasPrefix("packet:tap") ? wires.here : wires.there
+        return try Beside(
+            Siblings.process(
+                "martlet-forward",
+                ["--links", "transmit", "--link", link, "--seconds", "\(seconds)", "--cpu", "\(cpu)"]
+                    + (rate.map { ["--rate", "\($0)"] } ?? []), in: namespace))
+    }
+
+    // MARK: Captures
+
+    /// The highest rate at which everything that was sent is in the file: the last one before two that lose, 12 % apart.
+    private func lossless(_ capture: (Double, String) throws -> (sent: Double, captured: Double)) throws -> Double {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-capture-\(getpid()).pcap")
+            .path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        var (best, failures, rate) = (0.0, 0, 100_000.0)
+        while failures < 2 {
+            let (sent, captured) = try capture(rate, path)
+            if captured >= sent {
+                (best, failures) = (sent / seconds, 0)
+            } else {
+                failures += 1
+            }
+            // The sender gives no more: what it gives is what is shown.
+            if sent / seconds < rate * 0.9 { break }
+            rate *= 1.12
+        }
+        return best
+    }
+
+    private func ownCapture(rate: Double, path: String) throws -> (sent: Double, captured: Double) {
+        let capture = try Beside(
+            Siblings.process(
+                "martlet-forward", arguments(seconds: seconds + 1) + ["--file", path], in: wires.here))
+        defer { capture.stop() }
+        try capture.says("listening")
+        let sent = try ForwardRun.result(of: send("packet:far", seconds: seconds, rate: rate).outputAtEnd()).frames
+        return (sent, try ForwardRun.result(of: capture.outputAtEnd()).frames)
+    }
+
+    private func tcpdump(rate: Double, path: String) throws -> (sent: Double, captured: Double) {
+        // The same ring as ours, 64 MiB.
+        let arguments = [
+            "taskset", "-c", "\(cpu + 1)", "tcpdump", "-i", "near", "-n", "-Z", "root", "-B", "65536", "-w", path,
+        ]
+        let capture = try Beside(Siblings.process(at: "/usr/bin/env", arguments, in: wires.here), readsErrors: true)
+        defer { capture.stop() }
+        try capture.says("listening on")
+        let sent = try ForwardRun.result(of: send("packet:far", seconds: seconds, rate: rate).outputAtEnd()).frames
+        // What is in its ring by then, it has a second for too.
+        usleep(1_000_000)
+        capture.interrupt()
+        let text = String(decoding: try capture.outputAtEnd(), as: UTF8.self)
+        let line = text.split(separator: "\n").first { $0.contains("packets captured") } ?? ""
+        guard let captured = line.split(separator: " ").first.flatMap({ Double($0) }) else {
+            throw ChildError(description: "tcpdump said: \(text)")
+        }
+        return (sent, captured)
+    }
+}
+
+/// A process that runs beside a measurement.
+final class Beside {
+    private let process: Process
+    private let output = Pipe()
+    private var text = Data()
+
+    init(_ process: Process, readsErrors: Bool = false) throws {
+        self.process = process
+        if readsErrors { process.standardError = output } else { process.standardOutput = output }
+        try process.run()
+    }
+
+    deinit { stop() }
+
+    func says(_ words: String) throws {
+        while !String(decoding: text, as: UTF8.self).contains(words) {
+            let part = output.fileHandleForReading.availableData
+            guard !part.isEmpty else { throw ChildError(description: "a child ended before it said \(words)") }
+            text += part
+        }
+    }
+
+    func outputAtEnd() throws -> Data {
+        text += output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return text
+    }
+
+    func interrupt() { process.interrupt() }
+
+    func stop() {
+        guard process.isRunning else { return }
+        process.terminate()
+        process.waitUntilExit()
+    }
+}
