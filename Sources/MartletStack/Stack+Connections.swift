@@ -7,6 +7,10 @@ extension Stack {
     /// those whose handshake is not complete, or that are in TIME-WAIT and released.
     public var connectionCount: Int { tcp.connectionCount }
 
+    /// Whether a connection that was released still has bytes or a FIN that its peer has not acknowledged. Those that wait for nothing
+    /// but the peer's own FIN do not count. O(connections): for a program that is about to end.
+    public var isDelivering: Bool { tcp.isDelivering }
+
     // MARK: OPEN
 
     /// Listens on a port of all addresses (OPEN, passive): ``listen(on:port:_:)`` with nothing else set.

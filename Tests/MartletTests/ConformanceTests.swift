@@ -36,8 +36,14 @@ struct ConformanceTests {
 
     private static let stacks: [Conformance.Environment] = [
         .stack(.ipv4, seed: seed), .stack(.ipv6, seed: seed),
-        .stack(.ipv4, limits: scarce, seed: seed, note: "scarce limits"),
+        .stack(.ipv4, limits: scarce, seed: seed, note: "scarce limits"), spinningStack,
     ]
+
+    private static var spinningStack: Conformance.Environment {
+        var environment = Conformance.Environment.stack(.ipv4, seed: seed, note: "spinning")
+        environment.configuration.idle = .spin(for: .microseconds(50))
+        return environment
+    }
 
     static let environments = (kernels + stacks).map { environment in
         // Several checks run at once, each with cores of its own: the kernel spreads them over the CPUs.

@@ -36,6 +36,9 @@ internal import MartletStack
     private let jobsPerRound: Int
     private let stallThreshold: Int64
     private let spin: Int64
+    /// When a core with a stack last had something to do, and how many jobs it had run by then.
+    private var idleSince: Int64 = 0
+    private var jobsSeen: UInt64 = 0
     private var onSignal: (() -> Void)?
 
     init(index: Int, cpu: Int?, configuration: Runtime.Configuration, links: RuntimeLinks? = nil) {
@@ -178,17 +181,25 @@ internal import MartletStack
 
     /// Looks for work without sleeping, for as long as the configuration says. Returns whether there is some.
     private func spinForWork() -> Bool {
+        if unsafe transport.driver.stack != nil { return spinForFrames() }
         let end = martlet_monotonic_ns() + spin
         repeat {
             transport.driver.submit(timeout: 0)
-            // A stack looks for frames, and at its timers, in a round of its own.
-            if unsafe transport.driver.stack != nil { return true }
             if transport.driver.hasCompletion || !inbox.isEmpty { return true }
             if let deadline = unsafe state.pointee.timers.nextDeadline, deadline.nanoseconds <= martlet_monotonic_ns() {
                 return true
             }
         } while martlet_monotonic_ns() < end
         return false
+    }
+
+    /// The same with a stack, which looks for frames, and at its timers, in rounds: it goes on with those for as long.
+    private func spinForFrames() -> Bool {
+        let (now, jobs) = unsafe (state.pointee.now.nanoseconds, state.pointee.counters.jobs)
+        if jobs != jobsSeen { (idleSince, jobsSeen) = (now, jobs) }
+        guard now - idleSince < spin else { return false }
+        transport.driver.submit(timeout: 0)
+        return true
     }
 
     /// The watchdog: the coarse clock is a few nanoseconds to read, and its 4 ms are fine enough to see a job that blocks.

@@ -116,7 +116,7 @@ extension StackDriver {
     }
 
     /// Whether connections that were let go of have bytes or a FIN to deliver still.
-    var isDelivering: Bool { stack.connectionCount > 0 }
+    var isDelivering: Bool { stack.isDelivering }
 
     // MARK: Asking
 

@@ -32,6 +32,11 @@ struct TCP: ~Copyable {
     var now: Instant { connections.now }
     var counters: TCPCounters { connections.counters }
     var connectionCount: Int { table.count }
+
+    /// Whether a released connection waits for the ACK of its FIN.
+    var isDelivering: Bool {
+        (0..<UInt32(table.touched)).contains { table[$0].flags.contains(.released) && table[$0].state.owesFIN }
+    }
     var ringBytesTaken: Int { connections.rings.bytesTaken }
     var sentRecordsFree: Int { connections.records.freeCount }
     var rangesFree: Int { connections.ranges.freeCount }

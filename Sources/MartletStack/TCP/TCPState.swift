@@ -26,6 +26,14 @@ public enum TCPState: UInt8, BitwiseCopyable, Sendable, CaseIterable {
     case lastAck = 9
     case listen = 10
     case closing = 11
+
+    /// Whether the peer has not acknowledged our FIN yet.
+    var owesFIN: Bool {
+        switch self {
+        case .synSent, .synReceived, .established, .closeWait, .finWait1, .closing, .lastAck: true
+        case .closed, .listen, .finWait2, .timeWait: false
+        }
+    }
 }
 
 extension TCPState {

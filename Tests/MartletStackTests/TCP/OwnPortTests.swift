@@ -61,4 +61,38 @@ struct OwnPortTests {
         #expect(counters.network[.badSource] == 2)
         #expect(counters.tcp.segmentsIn == 0)
     }
+
+    @Test("a released connection is delivering until the peer has its FIN, and not while it waits for the peer's")
+    func delivering() throws {
+        let pool = FramePool(count: 64)
+        var stack = Self.host(.v4(.loopback), pool: pool)
+        let listener = try stack.listen(on: 80)
+        let client = try stack.connect(to: .v4(.loopback), port: 80)
+        Self.settle(&stack, pool)
+        let accepted = stack.accept(listener)
+        let server = try #require(accepted)
+        var seen = [stack.isDelivering]
+        stack.release(client)
+        seen.append(stack.isDelivering)
+        Self.settle(&stack, pool)
+        seen.append(stack.isDelivering)
+        let state = stack.state(of: server)
+        #expect(state == .closeWait)
+        stack.release(server)
+        seen.append(stack.isDelivering)
+        Self.settle(&stack, pool)
+        seen.append(stack.isDelivering)
+        #expect(seen == [false, true, false, true, false])
+        let left = stack.connectionCount
+        #expect(left == 0)
+    }
+
+    /// Lets everything that is owed arrive.
+    private static func settle(_ stack: inout Stack, _ pool: borrowing FramePool) {
+        var burst = pool.makeBurst()
+        for _ in 0..<16 {
+            while !stack.egress(into: &burst, at: Instant(nanoseconds: 1)) { burst.removeAll() }
+            stack.advance(to: Instant(nanoseconds: 1))
+        }
+    }
 }
