@@ -81,7 +81,7 @@ extension Core {
     /// Puts a listening socket to work for `serve`.
     func listen(_ socket: ListeningSocket, policy: Policy, pool: HandlerPool) throws(NetworkError) -> Int32 {
         if isShuttingDown {
-            transport.driver.close(slot: -1, descriptor: socket.descriptor)
+            transport.driver.closeNow(socket.descriptor)
             throw .shuttingDown
         }
         return try transport.listen(

@@ -221,7 +221,7 @@ extension CoreIsolation {
 
     /// Closes a listener that was not put to work.
     func close(_ core: Core, _ socket: ListeningSocket) {
-        core.transport.driver.close(slot: -1, descriptor: socket.descriptor)
+        core.transport.driver.closeNow(socket.descriptor)
     }
 
     func close(_ handle: ListenerHandle, drain: Bool) async {

@@ -67,7 +67,7 @@ extension KernelTransport {
         descriptor: Int32, address: SocketAddress, policy: Policy, acceptor: Acceptor
     ) throws(NetworkError) -> Int32 {
         guard let slot = sockets.take() else {
-            driver.close(slot: -1, descriptor: descriptor)
+            driver.closeNow(descriptor)
             throw .limitReached("connectionsPerCore")
         }
         sockets[slot].descriptor = descriptor
@@ -247,7 +247,7 @@ extension KernelTransport {
         guard let listener = listeners[slot] else { return }
         for descriptor in listener.surplus {
             driver.resetOnClose(descriptor)
-            driver.close(slot: -1, descriptor: descriptor)
+            driver.closeNow(descriptor)
         }
         listeners[slot]!.surplus.removeAll()
         listeners[slot]!.refusesLate = true

@@ -35,7 +35,7 @@ extension KernelTransport {
     func openDatagramSocket(_ address: SocketAddress, reusePort: Bool) throws(NetworkError) -> Int32 {
         let descriptor = try driver.openDatagramSocket(address, reusePort: reusePort)
         guard let slot = sockets.take() else {
-            driver.close(slot: -1, descriptor: descriptor)
+            driver.closeNow(descriptor)
             throw .limitReached("connectionsPerCore")
         }
         sockets[slot].descriptor = descriptor

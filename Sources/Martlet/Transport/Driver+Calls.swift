@@ -44,6 +44,12 @@ extension Driver {
         return martlet_shutdown_write(descriptor)
     }
 
+    /// Closes what no operation is pending on, at once: also when nothing is submitted any more.
+    func closeNow(_ descriptor: Int32) {
+        if let (stack, socket) = unsafe ours(descriptor) { return unsafe stack.pointee.close(socket) }
+        _ = martlet_close(descriptor)
+    }
+
     /// Makes the coming close a reset.
     func resetOnClose(_ descriptor: Int32) {
         if let (stack, socket) = unsafe ours(descriptor) { return unsafe stack.pointee.resetOnClose(socket) }

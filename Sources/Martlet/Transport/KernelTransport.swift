@@ -78,7 +78,7 @@ internal import MartletStack
         guard slot >= 0, sockets.isCurrent(slot, token.generation) else {
             if completion.slab >= 0 { slabs.release(completion.slab) }
             if token.operation == .accept, completion.result >= 0 {
-                driver.close(slot: -1, descriptor: completion.result)
+                driver.closeNow(completion.result)
             }
             return
         }
@@ -186,7 +186,7 @@ internal import MartletStack
         for slot in sockets.slots where sockets[slot].flags.contains(.hasDescriptor) {
             let descriptor = sockets[slot].descriptor
             if listeners[slot] == nil, datagramSockets[slot] == nil { driver.resetOnClose(descriptor) }
-            driver.close(slot: -1, descriptor: descriptor)
+            driver.closeNow(descriptor)
             sockets[slot].flags.remove(.hasDescriptor)
         }
     }
