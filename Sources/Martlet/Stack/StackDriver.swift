@@ -244,7 +244,7 @@ internal import MartletStack
         socket.flags.insert(.isArmed)
     }
 
-    /// Completes once the handshake of ``open(_:settings:)`` is done.
+    /// Completes once the handshake of a connection that ``connect(to:_:)`` has opened is done, or has failed.
     mutating func connect(_ token: Token, _ descriptor: StackDescriptor) {
         let place = descriptor.place
         (connections[place].slot, connections[place].generation) = (token.slot, token.generation)
