@@ -275,7 +275,7 @@ internal import MartletStack
         if sent > 0 { return .done(sent) }
         let failure = failure(of: id)
         if failure != 0 { return .failed(-failure) }
-        if !stack.state(of: id).takesMore { return .failed(-EPIPE) }
+        if !stack.state(of: id).maySend { return .failed(-EPIPE) }
         pollWritable(Token(.writable, slot: token.slot, generation: token.generation), descriptor)
         return .blocked
     }
@@ -301,16 +301,6 @@ internal import MartletStack
 
     private static func take(_ flag: StackSocketFlags, _ flags: inout StackSocketFlags) -> Bool {
         flags.remove(flag) != nil
-    }
-}
-
-extension TCPState {
-    /// Whether the user may still send.
-    fileprivate var takesMore: Bool {
-        switch self {
-        case .synSent, .synReceived, .established, .closeWait: true
-        default: false
-        }
     }
 }
 
