@@ -51,7 +51,8 @@ let package = Package(
             name: "Martlet",
             dependencies: ["CMartlet", "MartletStack", .product(name: "Logging", package: "swift-log")],
             swiftSettings: strict + unchecked),
-        .target(name: "MartletSimulation", dependencies: ["Martlet", "MartletStack"], swiftSettings: strict),
+        .target(
+            name: "MartletSimulation", dependencies: ["CMartlet", "Martlet", "MartletStack"], swiftSettings: strict),
         .executableTarget(
             name: "MartletTool",
             dependencies: [
@@ -63,7 +64,8 @@ let package = Package(
         .testTarget(
             name: "MartletStackTests", dependencies: ["MartletStack", "MartletSimulation"], swiftSettings: strict),
         .testTarget(
-            name: "MartletSimulationTests", dependencies: ["MartletSimulation", "MartletStack"], swiftSettings: strict),
+            name: "MartletSimulationTests", dependencies: ["Martlet", "MartletSimulation", "MartletStack"],
+            swiftSettings: strict),
         .testTarget(
             name: "MartletToolTests",
             dependencies: [

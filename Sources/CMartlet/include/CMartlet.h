@@ -15,4 +15,5 @@
 #include "martlet_thread.h"
 #include "martlet_tun.h"
 #include "martlet_uring.h"
+#include "martlet_world.h"
 #include "martlet_xdp.h"

@@ -91,7 +91,7 @@ extension Core {
     /// Closes all listeners. Returns whether there were any, or any connection of one that is gone.
     func beginShutdown() -> Bool {
         isShuttingDown = true
-        let slots = Array(transport.listeners.keys)
+        let slots = transport.listeners.keys.sorted()  // in the same order in every process
         for slot in slots { transport.closeListener(slot, drain: true) }
         let accepted = unsafe state.pointee.counters.accepted
         return !slots.isEmpty || accepted > 0

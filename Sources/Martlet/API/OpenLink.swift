@@ -99,19 +99,19 @@ public final class OpenLink: @unchecked Sendable {
             var burst = pool.makeBurst()
             if link.receive(into: &burst) > 0 { return burst }
             if state == .gone { return nil }
-            if martlet_monotonic_ns() >= deadline { throw .deadlineExceeded }
+            if core.clock.nanoseconds >= deadline { throw .deadlineExceeded }
             if rest == .met {
                 // Something is there and cannot be had: the core has no free frames. They come back in a while.
-                let pause = min(deadline, martlet_monotonic_ns() + 1_000_000)
+                let pause = min(deadline, core.clock.nanoseconds + 1_000_000)
                 if await core.sleep(on: LinkSleep(descriptor: -1), deadline: pause) == .cancelled { throw .cancelled }
             }
-            if wanted > 1, martlet_monotonic_ns() >= deadline { wanted = 1 }
+            if wanted > 1, core.clock.nanoseconds >= deadline { wanted = 1 }
         }
     }
 
     /// Nothing announces that an interface has come up, so one that is down is looked at.
     private func sleepWhileDown(_ deadline: Int64) async -> Rest {
-        let pause = min(deadline, martlet_monotonic_ns() + 100_000_000)
+        let pause = min(deadline, core.clock.nanoseconds + 100_000_000)
         let outcome = await core.sleep(on: LinkSleep(descriptor: -1), deadline: pause)
         _ = link.refresh()
         return outcome == .cancelled ? .cancelled : .woken
@@ -148,7 +148,7 @@ public final class OpenLink: @unchecked Sendable {
             if link.state == .gone { throw .gone(link: link.name) }
             switch await rest(LinkWish(frames: 0, room: frames), deadline) {
             case .met: return
-            case .woken: if martlet_monotonic_ns() >= deadline { throw .deadlineExceeded }
+            case .woken: if core.clock.nanoseconds >= deadline { throw .deadlineExceeded }
             case .cancelled: throw .cancelled
             }
         }

@@ -42,6 +42,11 @@ extension Core {
         if let address = IPv4Address(host) { return [.ipv4(address, port: port)] }
         if let address = IPv6Address(host) { return [.ipv6(address, port: port)] }
         if CurrentTask.isCancelled { throw .cancelled }
+        if let machine {
+            let addresses = machine.addresses(of: host).map { SocketAddress(Endpoint($0, port: port)) }
+            if addresses.isEmpty { throw .nameNotFound(host, reason: "no host of the simulation is called that") }
+            return Self.interleaved(addresses)
+        }
         let waiter = takeWaiter(in: .handler)
         let lookUp = unsafe LookUp(
             name: host, core: self, waiter: waiter, ticket: state.pointee.waiters[waiter].pointee.ticket)
@@ -89,11 +94,11 @@ extension Core {
         do throws(NetworkError) {
             while true {
                 if CurrentTask.isCancelled { throw .cancelled }
-                if let address = remaining.first, attempts.isEmpty || martlet_monotonic_ns() >= nextStart {
+                if let address = remaining.first, attempts.isEmpty || clock.nanoseconds >= nextStart {
                     remaining.removeFirst()
                     do throws(NetworkError) {
                         attempts.append((try transport.startConnecting(to: address, policy: policy), address))
-                        nextStart = martlet_monotonic_ns() + headStart
+                        nextStart = clock.nanoseconds + headStart
                     } catch {
                         firstError = firstError ?? error
                         continue
@@ -115,7 +120,7 @@ extension Core {
                     abandon([attempt.slot])
                     nextStart = 0  // RFC 8305 §5: a failure starts the next attempt at once
                 }
-                if outcome == .deadline, martlet_monotonic_ns() >= deadline { throw .deadlineExceeded }
+                if outcome == .deadline, clock.nanoseconds >= deadline { throw .deadlineExceeded }
             }
         } catch {
             abandon(attempts.map(\.slot))

@@ -90,10 +90,23 @@ public final class Runtime: Sendable {
     public static func run<R: Sendable>(
         _ configuration: Configuration = .init(), _ body: @escaping @Sendable (Runtime) async throws -> R
     ) async throws -> R {
-        let runtime = try await start(configuration)
-        let signals = configuration.shutdownSignals
+        try await run(configuration, on: nil, body)
+    }
+
+    /// The same on a simulated machine, which has one core and no signals.
+    package static func run<R: Sendable>(
+        _ configuration: Configuration, on machine: (any SimulatedMachine)?,
+        _ body: @escaping @Sendable (Runtime) async throws -> R
+    ) async throws -> R {
+        let runtime = try await start(configuration, on: machine)
+        let signals = machine == nil ? configuration.shutdownSignals : []
         if !signals.isEmpty { runtime.catchSignals(signals, timeout: configuration.shutdownTimeout) }
-        let task = Task { try await body(runtime) }
+        let task =
+            if let machine {
+                Task(executorPreference: machine.outside) { try await body(runtime) }
+            } else {
+                Task { try await body(runtime) }
+            }
         runtime.shutdownState.withLock { $0.cancelBody = { task.cancel() } }
         let result = await withTaskCancellationHandler {
             await task.result
@@ -113,10 +126,12 @@ public final class Runtime: Sendable {
         return shutdownState.withLock { $0.deadline }
     }
 
-    private static func start(_ configuration: Configuration) async throws(NetworkError) -> Runtime {
-        _ = martlet_raise_file_limit()
+    private static func start(
+        _ configuration: Configuration, on machine: (any SimulatedMachine)?
+    ) async throws(NetworkError) -> Runtime {
+        if machine == nil { _ = martlet_raise_file_limit() }
         var configuration = configuration
-        let cpus = try configuration.cpus()
+        let cpus = machine == nil ? try configuration.cpus() : [nil]
         configuration.coreCount = cpus.count
         configuration.effectiveDriver = configuration.driver.resolved()
         // Beside a stack the kernel carries Unix-domain sockets and wakes the core, for which io_uring would keep the receive buffers.
@@ -126,7 +141,8 @@ public final class Runtime: Sendable {
         var driver = ""
         do throws(NetworkError) {
             for (index, cpu) in cpus.enumerated() {
-                let core = Core(index: index, cpu: cpu, configuration: configuration, links: links)
+                let core = Core(
+                    index: index, cpu: cpu, configuration: configuration, links: links, machine: machine)
                 driver = try await core.start()
                 cores.append(core)
             }
@@ -224,6 +240,7 @@ public final class Runtime: Sendable {
         if case .stack = cores[0].configuration.transport, !address.isUnix {
             return try await stackListeners(on: address, options: options)
         }
+        guard cores[0].machine == nil else { throw .addressNotAvailable(address) }
         let nonblocking = driver.hasPrefix("epoll")  // the cores' own state is for their threads to read
         let sharesPort = cores.count > 1 && !address.isUnix
         let first = try ListeningSocket(address, options: options, sharesPort: sharesPort, nonblocking: nonblocking)
@@ -304,11 +321,11 @@ public final class Runtime: Sendable {
             return
         }
         var pause: Int64 = 500_000
-        while martlet_monotonic_ns() < deadline {
+        while cores[0].clock.nanoseconds < deadline {
             var open = 0
             for core in cores { open += await core.isolation.acceptedConnections(core) }
             if open == 0 { return }
-            let until = min(deadline, martlet_monotonic_ns() + pause)
+            let until = min(deadline, cores[0].clock.nanoseconds + pause)
             do throws(NetworkError) { try await cores[0].isolation.sleep(cores[0], until: until) } catch { break }
             pause = min(pause * 2, 10_000_000)
         }

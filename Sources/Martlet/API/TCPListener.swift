@@ -115,6 +115,7 @@ extension Core {
         if let stack = unsafe transport.driver.stack, !address.isUnix {
             return try unsafe ListeningSocket(address, options: options, stack: &stack.pointee)
         }
+        guard transport.driver.hasKernel else { throw .addressNotAvailable(address) }
         return try ListeningSocket(
             address, options: options, sharesPort: configuration.coreCount > 1 && !address.isUnix,
             nonblocking: transport.driver.wantsNonblocking)

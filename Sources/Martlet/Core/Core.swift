@@ -17,6 +17,9 @@ internal import MartletStack
 
     let configuration: Runtime.Configuration
     let inbox: Inbox
+    /// What the core runs on in place of a machine, if it is simulated, and has no thread then.
+    let machine: (any SimulatedMachine)?
+    let clock: CoreClock
     let transport: KernelTransport
     let state: UnsafeMutablePointer<CoreState>
 
@@ -41,16 +44,21 @@ internal import MartletStack
     private var jobsSeen: UInt64 = 0
     private var onSignal: (() -> Void)?
 
-    init(index: Int, cpu: Int?, configuration: Runtime.Configuration, links: RuntimeLinks? = nil) {
+    init(
+        index: Int, cpu: Int?, configuration: Runtime.Configuration, links: RuntimeLinks? = nil,
+        machine: (any SimulatedMachine)? = nil
+    ) {
         self.index = index
         self.cpu = cpu
         self.configuration = configuration
         self.links = links ?? RuntimeLinks(limits: configuration.limits, cores: 1)
-        inbox = Inbox(eventDescriptor: martlet_eventfd())
+        self.machine = machine
+        clock = CoreClock(machine)
+        inbox = Inbox(eventDescriptor: machine == nil ? martlet_eventfd() : -1)
         unsafe state = .allocate(capacity: 1)
         unsafe state.initialize(
             to: CoreState(
-                sockets: configuration.limits.connectionsPerCore, now: Instant(nanoseconds: martlet_monotonic_ns()),
+                sockets: configuration.limits.connectionsPerCore, now: Instant(nanoseconds: clock.nanoseconds),
                 inbox: inbox))
         transport = unsafe KernelTransport(state: state, limits: configuration.limits)
         jobsPerRound = configuration.limits.jobsPerRound
@@ -62,7 +70,7 @@ internal import MartletStack
     }
 
     deinit {
-        _ = martlet_close(inbox.eventDescriptor)
+        if inbox.eventDescriptor >= 0 { _ = martlet_close(inbox.eventDescriptor) }
         unsafe state.deinitialize(count: 1)
         unsafe state.deallocate()
     }
@@ -88,6 +96,7 @@ internal import MartletStack
 
     /// Starts the thread and returns when it is up, with the driver's description.
     func start() async throws(NetworkError) -> String {
+        if let machine { return try begin(on: machine) }
         let result: Result<String, NetworkError> = unsafe await withUnsafeContinuation { continuation in
             let start = unsafe Unmanaged.passRetained(
                 ThreadStart(core: self, started: { unsafe continuation.resume(returning: $0) }))
@@ -106,23 +115,40 @@ internal import MartletStack
         unsafe martlet_thread_name("martlet-\(index)")
         if let cpu, configuration.pinsThreads { _ = martlet_thread_pin(Int32(cpu)) }
         do throws(NetworkError) {
-            let (driver, description) = try Driver.open(
-                configuration.effectiveDriver, sqpoll: configuration.sqpoll, limits: configuration.limits,
-                eventDescriptor: inbox.eventDescriptor)
-            transport.open(try withStack(driver))
-            started(.success(description + stackDescription))
+            started(.success(try open()))
         } catch {
             started(.failure(error))
             return
         }
         let task = unsafe taskExecutor.asUnownedTaskExecutor()
         let serial = unsafe serialExecutor.asUnownedSerialExecutor()
-        while !hasStopped { unsafe round(task, serial) }
+        while !hasStopped {
+            unsafe round(task, serial)
+            wait()  // one system call: submits all of it, sleeps when idle
+        }
+        end()
+        martlet_set_current_core(nil)
+    }
+
+    /// Opens what the core works with, on the thread that it works on. Says which driver that is, and why.
+    func open() throws(NetworkError) -> String {
+        guard machine == nil else {
+            transport.open(try withStack(Driver()))
+            return "a simulated machine" + stackDescription
+        }
+        let (driver, description) = try Driver.open(
+            configuration.effectiveDriver, sqpoll: configuration.sqpoll, limits: configuration.limits,
+            eventDescriptor: inbox.eventDescriptor)
+        transport.open(try withStack(driver))
+        return description + stackDescription
+    }
+
+    /// Closes all that is open, after the last round.
+    func end() {
         transport.closeEverything()
         // The last word of connections that are reset.
         transport.driver.endRound(at: unsafe state.pointee.now)
         ended?()
-        martlet_set_current_core(nil)
     }
 
     /// Ends the thread, and returns when it has ended. Connections that are closing may deliver their last data until the
@@ -133,7 +159,7 @@ internal import MartletStack
         }
     }
 
-    private var hasStopped: Bool {
+    var hasStopped: Bool {
         let now = unsafe state.pointee.now.nanoseconds
         return isStopping && !transport.isLingering
             && !(transport.driver.isDelivering && now < transport.lastCloseDeadline)
@@ -141,15 +167,14 @@ internal import MartletStack
 
     // MARK: The round
 
-    private func round(_ task: UnownedTaskExecutor, _ serial: UnownedSerialExecutor) {
-        unsafe state.pointee.now = Instant(nanoseconds: martlet_monotonic_ns())  // the only clock reading of the round
+    func round(_ task: UnownedTaskExecutor, _ serial: UnownedSerialExecutor) {
+        unsafe state.pointee.now = Instant(nanoseconds: clock.nanoseconds)  // the only clock reading of the round
         if transport.reap() { wasSignalled() }  // what the kernel finished: data in, waiters awake
         expireTimers()
         drainInbox()
         unsafe runJobs(task, serial)  // tasks run: they receive, send, close
         transport.prepare()  // what they left to send, one operation a connection
         unsafe state.pointee.counters.rounds &+= 1
-        wait()  // one system call: submits all of it, sleeps when idle
     }
 
     private func wait() {
@@ -274,6 +299,7 @@ internal import MartletStack
         if isCurrent {
             unsafe state.pointee.jobs.append(job.pointer, origin: origin)
         } else {
+            if let machine, !martlet_world_is_current() { machine.wasDisturbed() }
             unsafe inbox.push(job: job.pointer, origin: origin)
         }
     }
@@ -317,7 +343,7 @@ internal import MartletStack
     /// The instant that lies `timeout` ahead, in nanoseconds, or `.max` for none.
     func deadline(within timeout: Duration?) -> Int64 {
         guard let timeout else { return .max }
-        let (instant, overflows) = martlet_monotonic_ns().addingReportingOverflow(max(0, timeout.nanoseconds))
+        let (instant, overflows) = clock.nanoseconds.addingReportingOverflow(max(0, timeout.nanoseconds))
         return overflows ? .max : instant
     }
 }

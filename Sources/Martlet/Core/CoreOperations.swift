@@ -172,7 +172,7 @@ extension Core {
             case .failed(let errno): throw NetworkError(errno: errno, during: "the connection")
             case .pending: break
             }
-            let now = martlet_monotonic_ns()
+            let now = clock.nanoseconds
             if now >= deadline { throw .deadlineExceeded }
             let waiter = takeWaiter(in: .sleep, slot: slot)
             do throws(NetworkError) {

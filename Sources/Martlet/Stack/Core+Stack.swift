@@ -8,13 +8,15 @@ extension Core {
     func withStack(_ driver: Driver) throws(NetworkError) -> Driver {
         guard case .stack(let interfaces) = configuration.transport else { return driver }
         var driver = driver
+        var random = CoreRandom(machine)
         do throws(LinkError) {
             let now = unsafe state.pointee.now
             let stack = try withFramePool { pool throws(LinkError) in
-                let links = try StackLinks(interfaces, pool: pool) { name, pool throws(LinkError) in
+                let links = try StackLinks(interfaces, pool: pool, random: &random) { name, pool throws(LinkError) in
                     try open(name, for: pool)
                 }
-                return StackDriver(links, limits: configuration.stackLimits, pool: pool, now: now)
+                return StackDriver(
+                    links, limits: configuration.stackLimits, pool: pool, secret: StackSecret(using: &random), now: now)
             }
             driver.adopt(stack)
         } catch {
@@ -25,6 +27,7 @@ extension Core {
     }
 
     private func open(_ name: LinkName, for pool: borrowing FramePool) throws(LinkError) -> AnyLink {
+        if let machine { return try machine.openLink(name, for: pool) }
         guard name.kind == .memory else { return try name.open(for: pool) }
         return AnyLink(MemoryLink(links.pipeEnd(name.name), pool: pool))
     }

@@ -29,10 +29,11 @@ internal import MartletStack
     private var known: [Completion] = []
     private var knownPosition = 0
 
-    init(_ interfaces: consuming StackLinks, limits: StackLimits, pool: borrowing FramePool, now: Instant) {
-        var random = SystemRandomNumberGenerator()
-        stack = Stack(
-            interfaces.configurations, limits: limits, pool: pool, secret: StackSecret(using: &random), now: now)
+    init(
+        _ interfaces: consuming StackLinks, limits: StackLimits, pool: borrowing FramePool, secret: StackSecret,
+        now: Instant
+    ) {
+        stack = Stack(interfaces.configurations, limits: limits, pool: pool, secret: secret, now: now)
         self.interfaces = interfaces
         connections = StackSocketTable(capacity: limits.tcp.connections)
         listeners = StackSocketTable(capacity: limits.tcp.listeners)

@@ -81,8 +81,9 @@ public struct StackInterface: Sendable {
 
 extension StackInterface {
     /// What the stack is to know of it, once its link is open.
-    func configuration(on link: LinkProperties) -> InterfaceConfiguration {
-        var random = SystemRandomNumberGenerator()
+    func configuration(
+        on link: LinkProperties, random: inout some RandomNumberGenerator
+    ) -> InterfaceConfiguration {
         let kind: InterfaceKind =
             switch link.medium {
             case .ethernet: .ethernet(macAddress ?? link.macAddress ?? .random(using: &random))

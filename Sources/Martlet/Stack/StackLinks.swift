@@ -20,7 +20,7 @@ internal import MartletStack
 
     /// Opens the links.
     init(
-        _ interfaces: [StackInterface], pool: borrowing FramePool,
+        _ interfaces: [StackInterface], pool: borrowing FramePool, random: inout some RandomNumberGenerator,
         open: (LinkName, borrowing FramePool) throws(LinkError) -> AnyLink
     ) throws(LinkError) {
         let links = UnsafeMutablePointer<AnyLink>.allocate(capacity: max(1, interfaces.count))
@@ -29,7 +29,7 @@ internal import MartletStack
         do throws(LinkError) {
             for (place, interface) in interfaces.enumerated() {
                 let link = try open(interface.link, pool)
-                configurations.append(interface.configuration(on: link.properties))
+                configurations.append(interface.configuration(on: link.properties, random: &random))
                 unsafe (links + place).initialize(to: link)
                 unsafe (waiting + place).initialize(to: pool.makeBurst(capacity: 256))
             }

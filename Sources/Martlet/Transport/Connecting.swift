@@ -8,6 +8,7 @@ extension KernelTransport {
     /// Starts to connect. The waiter is resumed when it has ended; `finishConnecting` then says how.
     func startConnecting(to address: SocketAddress, policy: Policy) throws(NetworkError) -> Int32 {
         if driver.carries(address) { return try startConnectingByStack(to: address, policy) }
+        guard driver.hasKernel else { throw .addressNotAvailable(address) }
         var kernelAddress = try address.kernelAddress()
         let descriptor = unsafe martlet_stream_socket(&kernelAddress, driver.wantsNonblocking)
         guard descriptor >= 0 else {

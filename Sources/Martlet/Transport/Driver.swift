@@ -52,6 +52,9 @@ internal import MartletStack
         return unsafe (stack, descriptor)
     }
 
+    /// Whether the kernel's sockets can be used: a simulated machine has no kernel.
+    var hasKernel: Bool { unsafe ring != nil || epoll != nil }
+
     func destroy() {
         unsafe stack?.deinitialize(count: 1)
         unsafe stack?.deallocate()
@@ -148,7 +151,7 @@ internal import MartletStack
     func next(slabs: inout SlabPool) -> Completion? {
         if let stack = unsafe stack, let completion = unsafe stack.pointee.next(slabs: &slabs) { return completion }
         if let ring = unsafe ring { return unsafe ring.pointee.next(slabs: &slabs) }
-        return unsafe epoll.unsafelyUnwrapped.pointee.next(slabs: &slabs)
+        return unsafe epoll?.pointee.next(slabs: &slabs)
     }
 
     var hasCompletion: Bool {

@@ -20,7 +20,12 @@ struct Recording {
     /// One file a run: the first failure is the one to look at, and others follow from it.
     private var path: String?
 
-    init(capacity: Int = 4096) { self.capacity = capacity }
+    private let framing: Framing
+
+    init(capacity: Int = 4096, framing: Framing = .ip) {
+        self.capacity = capacity
+        self.framing = framing
+    }
 
     mutating func append(
         _ bytes: [UInt8], at instant: Instant, host: Int, _ direction: Capture.Direction, _ comment: String?
@@ -32,9 +37,9 @@ struct Recording {
     }
 
     /// The packets as a file, oldest first.
-    func capture(hosts: Int) -> Capture {
+    func capture(names: [String]) -> Capture {
         var capture = Capture(application: "MartletSimulation")
-        for host in 0..<hosts { _ = capture.addInterface("host\(host)", framing: .ip) }
+        for name in names { _ = capture.addInterface(name, framing: framing) }
         for packet in packets[oldest...] + packets[..<oldest] {
             capture.append(
                 packet.bytes, at: packet.instant, interface: packet.host, direction: packet.direction,
@@ -44,14 +49,14 @@ struct Recording {
     }
 
     /// Writes the file into the temporary folder, and says where it is.
-    mutating func write(hosts: Int, seed: UInt64) -> String {
+    mutating func write(names: [String], seed: UInt64) -> String {
         if let path { return "Capture: \(path)" }
         let folder = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
         for number in 0..<100 {
             let path = "\(folder)/martlet-\(getpid())-seed\(seed)-\(number).pcapng"
             if unsafe access(path, F_OK) == 0 { continue }
             do throws(FileError) {
-                try capture(hosts: hosts).write(toFile: path)
+                try capture(names: names).write(toFile: path)
                 self.path = path
                 return "Capture: \(path)"
             } catch {

@@ -12,6 +12,8 @@ public struct SimulationFailure: Error, CustomStringConvertible, Sendable {
     public let message: String
     /// Where the capture is, or why there is none.
     public let capture: String
+    /// What was thrown, if that is why it failed.
+    public var cause: (any Error)?
 
     /// All of it in a line.
     public var description: String { "seed \(seed), at \(now.seconds) s: \(message). \(capture)" }

@@ -185,12 +185,15 @@ public struct VirtualHosts: ~Copyable {
     /// A failure with the seed, the instant, and a capture of what went last, which is written to a file of the temporary folder.
     public mutating func failure(_ message: String) -> SimulationFailure {
         SimulationFailure(
-            seed: seed, now: now, message: message, capture: recording.write(hosts: count + 1, seed: seed))
+            seed: seed, now: now, message: message, capture: recording.write(names: names, seed: seed))
     }
 
     /// The packets that went last, oldest first: a file for tshark or Wireshark, with an interface for each host and one for
     /// routers.
-    public func capture() -> Capture { recording.capture(hosts: count + 1) }
+    public func capture() -> Capture { recording.capture(names: names) }
+
+    /// The names of a capture's interfaces.
+    private var names: [String] { (0...count).map { "host\($0)" } }
 
     // MARK: Packets
 
