@@ -146,10 +146,7 @@ import Testing
                 }
             }
             #expect(ends == 50)
-            do {
-                try await served
-                Issue.record("the body was cancelled, and says so")
-            } catch {}
+            try await served
             return world.elapsed
         }
         // Three seconds, the deadline of the shutdown, and the way there.
