@@ -24,7 +24,7 @@ let unchecked: [SwiftSetting] = [
 
 let examples = [
     "EchoServer", "EchoClient", "HTTPServer", "TCPProxy", "ChatServer", "EmbeddedStack", "Forwarder", "PacketCounter",
-    "Firewall", "Tunnel",
+    "Firewall", "Tunnel", "KeyValueServer", "LoadBalancer", "Router",
 ]
 
 let package = Package(

@@ -23,6 +23,21 @@ import Testing
         #expect(counts["other"]!["bytes"]! == counts["other"]!["frames"]! * 64)
     }
 
+    @Test func `A router whose networks are wrong says which`() throws {
+        for (arguments, complaint) in [
+            (["--address", "10.1.0.1/24"], "each of the two links"),
+            (["--address", "10.1.0.1/24", "--address", "pigeon"], "pigeon is not an IPv4 address"),
+            (
+                ["--address", "10.1.0.1/24", "--address", "10.2.0.1/24", "--route", "10.3.0.0/16=10.4.0.1"],
+                "the other router is on neither network"
+            ),
+        ] {
+            let result = try NetworkRig.Program([Built.path("Router"), "null:a", "null:b"] + arguments).ends()
+            #expect(result.status != 0)
+            #expect(result.errors.contains(complaint), "\(result.errors)")
+        }
+    }
+
     @Test func `A firewall whose rules are wrong says which`() throws {
         for (rule, complaint) in [
             (["--prefix", "10.0.0.0/33"], "has 0 to 32 bits"), (["--prefix", "pigeon/8"], "not an address"),
@@ -108,6 +123,49 @@ struct ExampleNetworkTests {
             tunnel.signal()
             #expect(try tunnel.ends().status == 0)
         }
+    }
+
+    @Test(.enabled(if: Rig.runs(with: "iperf3"), "\(Rig.whyNot(with: "iperf3"))"))
+    func `A router joins two networks: TTLs go down, ICMP says why not, and bytes come through`() throws {
+        let (left, right, middle) = (try Namespace(), try Namespace(), try Namespace())
+        let (inner, outer) = (try VethPair(left: left, right: middle), try VethPair(left: right, right: middle))
+        for (interface, network) in [(inner.left, 1), (outer.left, 2)] {
+            try interface.disableIPv6()
+            // The longest packet on a link is one of its MTU.
+            try interface.set(offload: "tso", false)
+            try interface.add(address: "10.9\(network).0.2/24")
+        }
+        let router = try middle.start(
+            Built.path("Router"), "packet:" + inner.right.name, "packet:" + outer.right.name, "--address",
+            "10.91.0.1/24",
+            "--address", "10.92.0.1/24", "--route", "10.93.0.0/16=10.92.0.2")
+        try Built.untilItListens(router, sockets: 2)
+        try left.ip("route", "add", "default", "via", "10.91.0.1")
+        try right.ip("route", "add", "default", "via", "10.92.0.1")
+        let ping = try left.run("ping", "-c", "5", "-i", "0.02", "-W", "5", "10.92.0.2")
+        #expect(ping.output.contains("5 received"), "\(ping.output)\(ping.errors)")
+        #expect(ping.output.contains("ttl=63"), "\(ping.output)")
+        let own = try left.run("ping", "-q", "-c", "2", "-i", "0.02", "-W", "5", "10.92.0.1")
+        #expect(own.output.contains("2 received"), "\(own.output)")
+        for (arguments, complaint) in [
+            (["-t", "1", "10.92.0.2"], "Time to live exceeded"), (["10.99.0.1"], "Destination Net Unreachable"),
+        ] {
+            let refused = try NetworkRig.Program(
+                ["ip", "netns", "exec", left.name, "ping", "-c", "1", "-W", "5"] + arguments
+            ).ends()
+            #expect(
+                refused.output.contains("From 10.91.0.1") && refused.output.contains(complaint), "\(refused.output)")
+        }
+        let server = try right.start("iperf3", "-s", "-1", "--forceflush")
+        try server.writes("listening")
+        let client = try left.run("iperf3", "-c", "10.92.0.2", "-n", "20M")
+        #expect(client.status == 0, "\(client.output)\(client.errors)")
+        router.signal()
+        let result = try router.ends()
+        #expect(
+            result.status == 0 && result.output.contains("packets refused: time exceeded"),
+            "\(result.output)\(result.errors)")
+        #expect(result.output.contains("packets refused: no route"))
     }
 }
 
