@@ -30,7 +30,12 @@ extension Core {
     public func withLink<R: Sendable>(
         _ name: LinkName, _ body: @Sendable (OpenLink) async throws -> R
     ) async throws -> R {
-        try await onCore {
+        if machine != nil {
+            throw LinkError.unsupported(
+                link: name.description, what: "a link of its own for a program on a simulated host",
+                remedy: "simulate the hosts at its ends, which have a port each")
+        }
+        return try await onCore {
             guard name.kind == .memory else {
                 let link = try withFramePool { pool throws(LinkError) in try name.open(for: pool) }
                 return try await use(link, body)

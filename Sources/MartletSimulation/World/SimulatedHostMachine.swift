@@ -5,7 +5,7 @@ internal import MartletStack
 
 /// The machine of one host, or of the simulation's body, which is on no network.
 final class SimulatedHostMachine: SimulatedMachine, @unchecked Sendable {
-    unowned let loop: WorldLoop
+    let loop: WorldLoop
     /// The host's node in the network, or -1.
     let node: Int
     var isLinkUp = true

@@ -120,7 +120,7 @@ public final class World: @unchecked Sendable {
         outcome.task = Task(executorPreference: loop.executor) { [self] in
             do {
                 outcome.result = .success(
-                    try await Runtime.run(World.conductorConfiguration, on: loop.conductor) { [self] runtime in
+                    try await Runtime.run(World.conductorConfiguration, on: loop.conductor!) { [self] runtime in
                         conductor = runtime.cores[0]
                         return try await body(self)
                     })

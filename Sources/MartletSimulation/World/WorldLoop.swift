@@ -16,7 +16,7 @@ internal import Synchronization
     let executor = WorldExecutor()
     var random: RandomStream
     /// What the body itself runs on.
-    private(set) var conductor: SimulatedHostMachine! = nil
+    private(set) var conductor: SimulatedHostMachine?
 
     var hosts: [SimulatedHost] = []
     var network: VirtualNetwork
@@ -41,7 +41,7 @@ internal import Synchronization
     init(seed: UInt64, limit: Duration) {
         self.seed = seed
         self.limit = Int64(clamping: limit.attoseconds / 1_000_000_000)
-        // SAFETY: both are initialised here, and freed in the deinit: cores hold their machine, and that the loop's owner.
+        // SAFETY: both are initialised here, and freed in the deinit: a core holds its machine, and that the loop.
         unsafe present = .allocate(capacity: 1)
         unsafe present.initialize(to: 0)
         unsafe jobs = .allocate(capacity: 1)
@@ -64,7 +64,11 @@ internal import Synchronization
         unsafe martlet_world_enter(jobs)
         executor.begin()
     }
-    func leave() { martlet_world_leave() }
+    /// The end: from here on whoever still holds a core holds the loop, and nobody else does.
+    func leave() {
+        martlet_world_leave()
+        (hosts, seats, conductor) = ([], [], nil)
+    }
 
     // MARK: Hosts and cores
 
@@ -106,7 +110,8 @@ internal import Synchronization
             let next = nextInstant
             guard next < .max else {
                 throw failure(
-                    "deadlock: nobody has finished, no timer is set and no frame is under way." + waits)
+                    "deadlock: the body has not ended, no timer is set and no frame is under way (unless something is waited for "
+                        + "that is not simulated, as by Task.sleep)." + waits)
             }
             guard next <= limit else {
                 throw failure("not finished after \(Duration.nanoseconds(limit)) of virtual time." + waits)

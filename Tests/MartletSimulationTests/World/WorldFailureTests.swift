@@ -1,5 +1,6 @@
 // How a run fails: with its seed, what was waited for, and a way to repeat it.
 
+import Foundation
 import Martlet
 import MartletSimulation
 import MartletStack
@@ -57,6 +58,47 @@ import Testing
     func livelock() async throws {
         let failure = try await Self.failure { _ in while !Task.isCancelled { await Task.yield() } }
         #expect(failure.description.contains("time does not go on"), "\(failure)")
+    }
+
+    @Test("a sleep of Swift's own is not virtual, and is not waited for")
+    func realSleep() async throws {
+        let failure = try await Self.failure { _ in try await Task.sleep(for: .seconds(1000)) }
+        #expect(failure.description.contains("not simulated, as by Task.sleep"), "\(failure)")
+        #expect(failure.now == .zero)
+    }
+
+    @Test("a task that comes back from another thread ends the run, since nothing can repeat that")
+    func disturbance() async throws {
+        let failure = try await Self.failure { world in
+            let elsewhere = Task {
+                while !Task.isCancelled { try await world.sleep(for: .milliseconds(1)) }
+            }
+            await withUnsafeContinuation { continuation in
+                Thread.detachNewThread { unsafe continuation.resume() }
+            }
+            elsewhere.cancel()
+        }
+        #expect(failure.description.contains("come back from outside of the simulation"), "\(failure)")
+    }
+
+    @Test("a simulated host has no links, and no sockets, of the kernel's")
+    func noKernel() async throws {
+        try await Simulation.run(seed: 1) { world in
+            try await world.host("alone").run { runtime in
+                await #expect(throws: LinkError.self) { try await runtime.withLink(LinkName(.null, "a")) { _ in } }
+                for address in [SocketAddress.unix(path: "/tmp/nobody"), .unix(path: "@nobody")] {
+                    await #expect(throws: NetworkError.addressNotAvailable(address)) {
+                        try await runtime.withConnection(to: address) { _ in }
+                    }
+                    await #expect(throws: NetworkError.addressNotAvailable(address)) {
+                        try await runtime.serve(on: address) { _ in }
+                    }
+                    await #expect(throws: NetworkError.addressNotAvailable(address)) {
+                        _ = try await runtime.cores[0].listen(on: address)
+                    }
+                }
+            }
+        }
     }
 
     @Test("what the body throws is the cause of the failure")
