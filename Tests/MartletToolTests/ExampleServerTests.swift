@@ -138,6 +138,21 @@ private struct Served {
         #expect(result.output.contains("All tests passed"), "\(result.output)\(result.errors)")
     }
 
+    @Test(.enabled(if: Rig.runs(with: "memccapable"), "\(Rig.whyNot(with: "memccapable"))"))
+    func `And nothing over Martlet's own TCP/IP either`() throws {
+        let namespace = try Namespace()
+        let tap = Interface(name: Rig.uniqueName("t"), in: namespace)
+        let server = try namespace.start(
+            Built.path("KeyValueServer"), "--port", "11211", "--link", "tap:" + tap.name, "--address", "10.90.0.2/24")
+        try server.writes("listening on")
+        try tap.setUp()
+        try tap.add(address: "10.90.0.1/24")
+        let result = try namespace.run("memccapable", "-a", "-h", "10.90.0.2", "-p", "11211")
+        #expect(result.output.contains("All tests passed"), "\(result.output)\(result.errors)")
+        server.signal(SIGTERM)
+        #expect(try server.ends().status == 0)
+    }
+
     @Test(.enabled(if: Rig.has("memcslap"), "libmemcached-tools is not installed"), arguments: ["set", "get", "mget"])
     func `Another's load of several connections is served`(test: String) throws {
         let server = try Served("KeyValueServer")

@@ -40,6 +40,15 @@ import Testing
         #expect(first.trace.hash != other.trace.hash)
     }
 
+    @Test("simulations run beside one another, on threads of their own, and none notices")
+    func parallel() async throws {
+        let alone = try await WorldPrograms.echoWorld(seed: 7, Self.lossy)
+        try await withThrowingTaskGroup(of: Trace.self) { group in
+            for _ in 0..<4 { group.addTask { try await WorldPrograms.echoWorld(seed: 7, Self.lossy).trace } }
+            for try await trace in group { #expect(trace == alone.trace) }
+        }
+    }
+
     @Test("a deadline passes at exactly its virtual instant, and a sleep ends there")
     func deadline() async throws {
         try await Simulation.run(seed: 1) { world in
@@ -83,6 +92,79 @@ import Testing
                 }
             }
         }
+    }
+
+    @Test("datagrams are lost as the seed says, and whoever asks again until there is an answer gets one")
+    func datagrams() async throws {
+        @Sendable func ask(_ seed: UInt64) async throws -> (attempts: Int, trace: Trace) {
+            let run = try await Simulation.run(seed: seed) { world in
+                world.conditions = LinkConditions(latency: .milliseconds(10))
+                world.conditions.loss = .uniform(0.3)
+                let server = world.host("server")
+                server.start { runtime in
+                    let socket = try await runtime.cores[0].bindUDP(on: .ipv4(.any, port: 53))
+                    for try await question in socket { _ = try await socket.send(question) }
+                }
+                try await world.sleep(for: .milliseconds(1))
+                return try await world.host("client").run { runtime in
+                    let socket = try await runtime.cores[0].bindUDP(on: .ipv4(.any, port: 0))
+                    var attempts = 0
+                    for number in 0..<20 as Range<UInt8> {
+                        while true {
+                            attempts += 1
+                            _ = try await socket.send(Datagram([number], to: server.address(port: 53)))
+                            do {
+                                // Late answers to what was asked before are not this one's.
+                                while try await socket.receive(within: .milliseconds(100))?.bytes != [number] {}
+                                break
+                            } catch NetworkError.deadlineExceeded {}
+                        }
+                    }
+                    return attempts
+                }
+            }
+            return (run.value, run.trace)
+        }
+        let (first, second) = (try await ask(3), try await ask(3))
+        // Half of all questions find no answer, and twenty do.
+        #expect(first.attempts > 25 && first.attempts < 100, "\(first.attempts)")
+        #expect(first.attempts == second.attempts && first.trace == second.trace)
+    }
+
+    @Test("when a run has ended nothing of it stays, whether it came to its end or not", arguments: [true, false])
+    func release(ends: Bool) async throws {
+        final class Remains: @unchecked Sendable {
+            weak var world: World?
+            weak var host: SimulatedHost?
+            weak var core: Core?
+        }
+        let remains = Remains()
+        do throws(SimulationFailure) {
+            try await Simulation.run(seed: 1) { world in
+                remains.world = world
+                let server = world.host("server")
+                remains.host = server
+                server.start { runtime in
+                    remains.core = runtime.cores[0]
+                    try await WorldPrograms.echo(runtime)
+                }
+                try await world.sleep(for: .milliseconds(1))
+                try await world.host("client").run { runtime in
+                    try await runtime.withConnection(to: "server", port: 7) { connection in
+                        #expect(remains.world != nil && remains.host != nil && remains.core != nil)
+                        if !ends { _ = try await connection.receive() }
+                    }
+                }
+            }
+            #expect(ends)
+        } catch {
+            #expect(!ends && error.description.contains("deadlock"), "\(error)")
+        }
+        // The simulation's thread gives up what it holds a moment after it has said what came of the run.
+        for _ in 0..<100_000 where remains.world != nil { await Task.yield() }
+        #expect(remains.world == nil)
+        #expect(remains.host == nil)
+        #expect(remains.core == nil)
     }
 
     @Test("what the programs start without a core, tasks and actors, runs on the simulation's thread, in order")
