@@ -1,4 +1,5 @@
-// martlet demo: an echo server and a load generator in one process, to see what Martlet does on this machine.
+// martlet demo: an echo server and a load generator in one process, to see what Martlet does on this machine: over the kernel's
+// TCP/IP, and over its own.
 
 import ArgumentParser
 import Foundation
@@ -13,6 +14,12 @@ struct Demo: AsyncParsableCommand {
             Everything stays on 127.0.0.1, and no privileges are needed. Every echoed byte is compared with what was sent.
 
             The server's CPU time a request is read from its core's own clock, the kernel's work for it included.
+
+            Then the same server and the same load share one core, first over the kernel's loopback and then over Martlet's own \
+            TCP/IP stack in memory, so that the two can be compared: all the CPU time that a request takes is that core's.
+
+            With --json it is one object: "kernel" is the first measurement, "oneCore" has one for "kernel" and one for "stack", \
+            each as 'martlet load --json' has it; their serverMicrosecondsPerRequest counts both sides.
             """)
 
     @OptionGroup var options: LoadOptions
@@ -22,9 +29,39 @@ struct Demo: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let report = try await Self.measure(options.plan, driver: options.driver, line: LiveLine())
-        print(options.json ? try report.json : report.text(width: Screen.width))
+        let line = LiveLine()
+        let kernel = try await Self.measure(options.plan, driver: options.driver, line: line)
+        var report = DemoReport(kernel: kernel)
+        if !options.json { print(kernel.text(width: Screen.width)) }
+        if !kernel.wasInterrupted {
+            var plan = options.plan
+            (plan.seconds, plan.warmup) = (min(2, plan.seconds), 0.3)
+            let overKernel = try await Self.measureOneCore(plan, over: .kernel, driver: options.driver, line: line)
+            let overStack = try await Self.measureOneCore(plan, over: .stack([]), driver: options.driver, line: line)
+            report.oneCore = .init(kernel: overKernel, stack: overStack)
+            if !options.json { print(report.comparison.joined(separator: "\n")) }
+        }
+        if options.json { print(try report.json) }
         if !report.isClean { throw ExitCode.failure }
+    }
+
+    /// Measures with the server and the load on one core of one runtime, over either TCP/IP.
+    static func measureOneCore(
+        _ plan: LoadPlan, over transport: TransportChoice, driver: DriverChoice, line: LiveLine
+    ) async throws -> LoadReport {
+        let cpu = CPUs.usable[0]
+        let configuration = Runtime.Configuration(
+            transport: transport, cores: .these([cpu]), driver: driver, shutdownSignals: [.interrupt, .terminate],
+            logger: nil)
+        return try await Runtime.run(configuration) { runtime in
+            try await withEchoServer(on: runtime) { address, clock in
+                let generator = LoadGenerator(plan: plan, address: address, runtime: runtime, serverClock: clock)
+                var report = try await generator.run(showing: line)
+                report.server = .init(driver: explain(runtime.driver, asked: driver), cpus: [cpu])
+                report.load = report.server
+                return report
+            }
+        }
     }
 
     /// Starts the server on one core and the load on another, and measures.
@@ -79,5 +116,43 @@ struct Demo: AsyncParsableCommand {
         if choice != .automatic { return driver.hasPrefix("io_uring") ? "\(driver), asked for" : driver }
         if ProcessInfo.processInfo.environment["MARTLET_DRIVER"] != nil { return "\(driver), by MARTLET_DRIVER" }
         return driver.hasPrefix("io_uring") ? "\(driver), which this kernel allows" : driver
+    }
+}
+
+/// What the demo has measured.
+struct DemoReport: Encodable {
+    struct OneCore: Encodable {
+        var kernel: LoadReport
+        var stack: LoadReport
+    }
+
+    /// The server on one core, the load on another, over the kernel's TCP/IP.
+    var kernel: LoadReport
+    /// Both on one core.
+    var oneCore: OneCore?
+
+    var isClean: Bool {
+        kernel.isClean && oneCore.map { $0.kernel.isClean && $0.stack.isClean } ?? true
+    }
+
+    var json: String { get throws { try LoadReport.json(of: self) } }
+
+    /// The two on one core, side by side.
+    var comparison: [String] {
+        guard let oneCore else { return [] }
+        let sides = [oneCore.kernel, oneCore.stack]
+        func row(_ name: String, _ value: (LoadReport) -> String) -> [String] { [name] + sides.map(value) }
+        let table = Columns(
+            ["", "kernel", "own stack"],
+            [
+                row("requests/s") { $0.requestsPerSecond.grouped },
+                row("p50") { $0.latencies.percentile(50).asDuration },
+                row("p99") { $0.latencies.percentile(99).asDuration },
+                row("CPU a request, both ends") {
+                    $0.serverMicrosecondsPerRequest.map { ($0 * 1000).asDuration } ?? "–"
+                },
+                row("verified echoes") { $0.verifiedRequests.grouped },
+            ])
+        return ["", "the same, server and load on one core, in memory:"] + table.lines
     }
 }

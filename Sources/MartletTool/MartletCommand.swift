@@ -1,5 +1,5 @@
 // The command-line tool: one file a subcommand in this folder, and beside it a room for each thing they are made of.
-// `Load/` is the load generator, `Links/` what runs frames, `Doctor/` what is looked at on a machine, `Terminal/` what is shown.
+// `Serve/` is what is served, `Load/` the load generator, `Watch/` what looks into a running program, `Links/` what runs frames, `Doctor/` what is looked at on a machine, `Terminal/` what is shown.
 
 import ArgumentParser
 
@@ -13,7 +13,7 @@ struct MartletCommand: AsyncParsableCommand {
             work, 'martlet doctor' says what is missing and what to do about it.
             """,
         subcommands: [
-            Demo.self, Doctor.self, Load.self, Generate.self, Receive.self, Forward.self, SwitchCommand.self,
-            Capture.self,
+            Demo.self, Doctor.self, Serve.self, Load.self, Top.self, Connections.self, Generate.self, Receive.self,
+            Forward.self, SwitchCommand.self, Capture.self,
         ])
 }

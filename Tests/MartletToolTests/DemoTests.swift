@@ -33,6 +33,24 @@ struct DemoTests {
         #expect((json?["latencyMicroseconds"] as? [String: Any])?["p999"] != nil)
     }
 
+    @Test func `The kernel and the own stack are shown side by side, both ends on one core`() async throws {
+        var plan = LoadPlan()
+        (plan.connections, plan.seconds, plan.warmup) = (8, 0.3, 0.1)
+        let line = LiveLine(isShown: false)
+        let kernel = try await Demo.measureOneCore(plan, over: .kernel, driver: .automatic, line: line)
+        let stack = try await Demo.measureOneCore(plan, over: .stack([]), driver: .automatic, line: line)
+        #expect(stack.server?.driver.contains("own stack") == true)
+        #expect(kernel.server?.driver.contains("own stack") == false)
+        let report = DemoReport(kernel: kernel, oneCore: .init(kernel: kernel, stack: stack))
+        #expect(report.isClean)
+        let text = report.comparison.joined(separator: "\n")
+        #expect(text.contains("own stack") && text.contains(stack.requestsPerSecond.grouped), "\(text)")
+        let json = try JSONSerialization.jsonObject(with: Data(try report.json.utf8)) as? [String: Any]
+        let both = json?["oneCore"] as? [String: [String: Any]]
+        #expect(both?["stack"]?["requests"] as? Int == stack.requests)
+        #expect((json?["kernel"] as? [String: Any])?["requests"] as? Int == kernel.requests)
+    }
+
     @Test(arguments: LoadPlan.Mode.allCases, [DriverChoice.automatic, .epoll])
     func `Every mode works with either driver`(mode: LoadPlan.Mode, driver: DriverChoice) async throws {
         let report = try await measure(

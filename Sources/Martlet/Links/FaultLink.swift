@@ -105,6 +105,9 @@ public struct FaultLink<Inner: Link & ~Copyable>: Link, ~Copyable {
     }
 
     public mutating func prepareToSleep(for wish: LinkWish) -> LinkSleep {
+        var wish = wish
+        // What is due and has found no room goes before anything else.
+        if !leaving.isEmpty { wish.room = max(1, wish.room) }
         var sleep = inner.prepareToSleep(for: wish)
         sleep.deadline = min(sleep.deadline, incoming.nextDue, outgoing.nextDue)
         return sleep

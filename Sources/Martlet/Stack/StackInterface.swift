@@ -71,6 +71,8 @@ public struct StackInterface: Sendable {
     public var mtu: Int?
     /// What is done with VLAN tags.
     public var vlan = VLANPolicy.untagged
+    /// What goes wrong on purpose with frames, to see how a program bears it. Default: nothing.
+    public var faults: StackFaults?
 
     public init(link: LinkName, addresses: [InterfaceAddress] = [], gateways: [IPAddress] = []) {
         self.link = link
@@ -79,7 +81,34 @@ public struct StackInterface: Sendable {
     }
 }
 
+/// What goes wrong on purpose between a stack and its link: a ``FaultLink`` in between.
+public struct StackFaults: Sendable {
+    /// What happens to frames on their way in, and on their way out.
+    public var receive: LinkFaults
+    public var transmit: LinkFaults
+    /// The same seed makes the same mistakes of the same frames.
+    public var seed: UInt64
+
+    public init(receive: LinkFaults = LinkFaults(), transmit: LinkFaults = LinkFaults(), seed: UInt64) {
+        (self.receive, self.transmit, self.seed) = (receive, transmit, seed)
+    }
+
+    /// The same chance of loss, 0 ... 1, for every frame in either direction.
+    public init(loss: Double, seed: UInt64) {
+        var faults = LinkFaults()
+        faults.loss = loss
+        self.init(receive: faults, transmit: faults, seed: seed)
+    }
+}
+
 extension StackInterface {
+    /// The link with its faults, if it is to have some.
+    func faulty(_ link: consuming AnyLink, pool: borrowing FramePool) -> AnyLink {
+        guard let faults else { return link }
+        return AnyLink(
+            FaultLink(link, receive: faults.receive, transmit: faults.transmit, seed: faults.seed, pool: pool))
+    }
+
     /// What the stack is to know of it, once its link is open.
     func configuration(
         on link: LinkProperties, random: inout some RandomNumberGenerator

@@ -28,7 +28,7 @@ internal import MartletStack
         var configurations: [InterfaceConfiguration] = []
         do throws(LinkError) {
             for (place, interface) in interfaces.enumerated() {
-                let link = try open(interface.link, pool)
+                let link = interface.faulty(try open(interface.link, pool), pool: pool)
                 configurations.append(interface.configuration(on: link.properties, random: &random))
                 unsafe (links + place).initialize(to: link)
                 unsafe (waiting + place).initialize(to: pool.makeBurst(capacity: 256))
@@ -149,6 +149,17 @@ internal import MartletStack
     mutating func isReady(_ place: Int) { watched[place] = false }
 
     // MARK: Asking
+
+    /// What passed each link, and what the kernel says of it.
+    var statistics: [LinkStatistics] {
+        mutating get {
+            (0..<count).map { place in
+                _ = unsafe links[place].refresh()
+                return unsafe LinkStatistics(
+                    name: links[place].name, state: links[place].state, counters: links[place].counters)
+            }
+        }
+    }
 
     /// The counters of a link.
     func counters(of place: Int) -> LinkCounters { unsafe links[place].counters }

@@ -12,7 +12,7 @@ public struct TCPInfo: BitwiseCopyable, Sendable, Hashable {
     public var probes: UInt8
     /// How often the retransmission timeout or the wait between probes was doubled.
     public var backoff: UInt8
-    /// What both sides agreed on: 1 timestamps, 2 SACK, 4 window scaling (TCPI_OPT_…).
+    /// What both sides agreed on: 1 timestamps, 2 SACK, 4 window scaling, 8 ECN (TCPI_OPT_…).
     public var options: UInt8
     /// Shift of the window fields that the peer sends.
     public var sndWscale: UInt8
@@ -89,6 +89,7 @@ extension TCB {
         func segments(_ bytes: UInt32) -> UInt32 { bytes / segment + (bytes % segment > 0 ? 1 : 0) }
         let agreed: UInt8 =
             (flags.contains(.timestamps) ? 1 : 0) | (flags.contains(.sack) ? 2 : 0) | (flags.contains(.scaled) ? 4 : 0)
+            | (flags.contains(.ecn) ? 8 : 0)
         let overhead: UInt16 = flags.contains(.timestamps) ? 12 : 0
         let threshold = congestion.ssthresh
         return TCPInfo(

@@ -192,16 +192,7 @@ struct RunReport: Encodable {
     private static let shares = [("p50", 50.0), ("p90", 90), ("p99", 99), ("p99.9", 99.9)]
 
     func print(asJSON: Bool) throws {
-        Swift.print(asJSON ? try json : text)
-    }
-
-    private var json: String {
-        get throws {
-            let encoder = JSONEncoder()
-            encoder.keyEncodingStrategy = .convertToSnakeCase
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            return String(decoding: try encoder.encode(self), as: UTF8.self)
-        }
+        Swift.print(asJSON ? try OneLine.json(self) : text)
     }
 
     private var text: String {

@@ -104,12 +104,13 @@ struct LoadReport: Sendable, Encodable {
     /// Whether every request that was sent was answered, and rightly.
     var isClean: Bool { requests > 0 && errors.isEmpty && unanswered == 0 }
 
-    var json: String {
-        get throws {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            return String(decoding: try encoder.encode(self), as: UTF8.self)
-        }
+    var json: String { get throws { try Self.json(of: self) } }
+
+    /// A report, or several, as JSON for programs that people read too.
+    static func json(of reports: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(reports), as: UTF8.self)
     }
 
     /// The table and the chart.

@@ -163,4 +163,50 @@ import Testing
         }
         #expect(pool.freeCount == 600, "held frames go back with the link")
     }
+
+    @Test("while frames wait for room in the link behind, a sleep ends when there is some")
+    func sleepsForRoom() {
+        let pool = FramePool(count: 600, capacity: 256)
+        var link = FaultLink(NarrowLink(8), seed: 1, pool: pool)
+        var burst = pool.makeBurst()
+        burst.appendNumbered(0..<20)
+        #expect(link.transmit(&burst) == 20)
+        let wish = LinkWish(frames: 1, room: 0)
+        #expect(link.prepareToSleep(for: wish).deadline == 1, "the link behind was asked to wait for room")
+        for _ in 0..<2 {
+            link.wokeUp()
+            _ = link.reclaim()
+        }
+        #expect(link.prepareToSleep(for: wish).deadline == .max, "nothing waits any more")
+    }
+}
+
+/// A link that takes a few frames between two sleeps, and says as its deadline for how many it was asked to have room.
+private struct NarrowLink: Link, ~Copyable {
+    private let room: Int
+    private var left: Int
+    let name = "narrow"
+    let properties = LinkProperties()
+    let state = LinkState.up
+    var counters = LinkCounters()
+
+    init(_ room: Int) { (self.room, left) = (room, room) }
+
+    mutating func receive(into burst: inout Burst) -> Int { 0 }
+
+    mutating func transmit(_ burst: inout Burst) -> Int {
+        var taken = 0
+        while left > 0, let frame = burst.popFirst() {
+            _ = frame.length
+            taken += 1
+            left -= 1
+        }
+        return taken
+    }
+
+    mutating func prepareToSleep(for wish: LinkWish) -> LinkSleep {
+        LinkSleep(descriptor: -1, deadline: wish.room > 0 ? Int64(wish.room) : .max)
+    }
+
+    mutating func wokeUp() { left = room }
 }
