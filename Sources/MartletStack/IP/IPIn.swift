@@ -147,7 +147,8 @@ extension Stack {
     ) -> Bool {
         udp.datagramArrives(
             datagram, from: source, to: destination, on: arrival.interface,
-            isCongestionExperienced: arrival.isCongestionExperienced) == .noSocket && !arrival.isGroupPacket
+            isCongestionExperienced: arrival.isCongestionExperienced, isVerified: arrival.isVerified) == .noSocket
+            && !arrival.isGroupPacket
     }
 
     // MARK: Fragments
@@ -205,8 +206,29 @@ extension Stack {
                     $0, from: key.source, to: key.destination, on: arrival.interface,
                     isCongestionExperienced: arrival.isCongestionExperienced)
             }
+        case .icmp where key.source.bitWidth == 32, .icmpv6 where key.source.bitWidth == 128:
+            echoIsWhole(ring, datagram.byteCount, key, arrival)
         default: network.drop(.unknownProtocol)
         }
         network.reassembly.release(datagram)
+    }
+
+    /// An ICMP message came in pieces: if it is an echo request it is answered, and nothing else is to be believed then (RFC 6980 §5).
+    private mutating func echoIsWhole(_ ring: ByteRing, _ count: Int, _ key: FragmentKey, _ arrival: Arrival) {
+        guard !arrival.isGroupPacket, !arrival.isGroupFrame, !key.source.isUnspecified,
+            let path = network.path(to: key.source, from: key.destination, at: arrival.now)
+        else { return network.drop(.ignoredICMP) }
+        let echo = EchoInPieces(peer: key.source, own: key.destination, mtu: path.mtu, now: arrival.now)
+        var dropped: PacketDrop?
+        network.reassembly.memory.withRun(of: ring, at: 0, count: count) { request in
+            if !echo.isRequest(request) {
+                dropped = .ignoredICMP
+            } else if !echo.answer(
+                request, into: &network.packets, identifications: &network.identification, using: &network.random)
+            {
+                dropped = .noRoom
+            }
+        }
+        if let dropped { network.drop(dropped) } else { network.counters.echoReplies &+= 1 }
     }
 }

@@ -31,10 +31,11 @@ struct UDP: ~Copyable {
 
     // MARK: In
 
-    /// A packet for one of our addresses, a group we are in, or everybody, from its UDP header on.
+    /// A packet for one of our addresses, a group we are in, or everybody, from its UDP header on. Its checksum is not looked at if a
+    /// link has verified it, or it never was on a wire.
     mutating func datagramArrives(
         _ packet: RawSpan, from source: IPAddress, to destination: IPAddress, on interface: UInt8,
-        isCongestionExperienced: Bool
+        isCongestionExperienced: Bool, isVerified: Bool = false
     ) -> UDPOutcome {
         guard let header = UDPHeader(parsing: packet) else { return drop(.malformed) }
         if source.isMulticast || source == .v4(.broadcast) { return drop(.invalidSource) }
@@ -42,7 +43,7 @@ struct UDP: ~Copyable {
         let datagram = packet.extracting(first: Int(header.datagramLength))
         if header.checksum == 0 {
             if case .v6 = source { return drop(.noChecksum) }
-        } else {
+        } else if !isVerified {
             var checksum = Self.pseudoHeader(from: source, to: destination, length: datagram.byteCount)
             checksum.add(datagram)
             guard checksum.value == 0 else { return drop(.badChecksum) }

@@ -30,6 +30,61 @@ import Testing
         #expect(packets.count == 1 && Array(packets[0].dropFirst(8)) == Array(expected.dropFirst(8)))
     }
 
+    /// An echo request of both versions in two pieces.
+    private static func pieces(_ message: [UInt8], from source: String, to destination: String, at cut: Int)
+        -> [[UInt8]]
+    {
+        if case .v4 = IPAddress(source)! {
+            let whole = FrameBytes.icmp(message, from: source, to: destination)
+            return [20..<20 + cut, 20 + cut..<whole.count].map { range in
+                var packet = FrameBytes.ip(Array(whole[range]), from: source, to: destination, 1)
+                let offset = (range.lowerBound - 20) / 8 | (range.upperBound < whole.count ? 0x2000 : 0)
+                (packet[6], packet[7], packet[10], packet[11]) = (UInt8(offset >> 8), UInt8(offset & 0xFF), 0, 0)
+                let sum = FrameBytes.sum(Array(packet[..<20]))
+                (packet[10], packet[11]) = (UInt8(sum >> 8), UInt8(sum & 0xFF))
+                return FrameBytes.ethernet(packet, 0x0800)
+            }
+        }
+        let whole = FrameBytes.icmp(message, from: source, to: destination)
+        return [40..<40 + cut, 40 + cut..<whole.count].map { range in
+            let offset = range.lowerBound - 40 | (range.upperBound < whole.count ? 1 : 0)
+            let header: [UInt8] = [58, 0, UInt8(offset >> 8), UInt8(offset & 0xFF), 0, 0, 0, 7]
+            return FrameBytes.ethernet(
+                FrameBytes.ip(header + whole[range], from: source, to: destination, 44), 0x86DD)
+        }
+    }
+
+    @Test(arguments: [("192.0.2.9", "192.0.2.1"), ("2001:db8::9", "2001:db8::1")])
+    func `An echo that came in pieces goes back in pieces, every byte of it`(_ ends: (String, String)) throws {
+        var host = Host("192.0.2.1/24", "2001:db8::1/64")
+        let isIPv4 = !ends.0.contains(":")
+        // Who asks is known.
+        if isIPv4 {
+            host.receive(FrameBytes.ethernet(FrameBytes.arp(1, from: ends.0, to: ends.1), 0x0806))
+        } else {
+            let solicitation: [UInt8] =
+                [135, 0, 0, 0, 0, 0, 0, 0] + FrameBytes.octets(IPAddress(ends.1)!) + [1, 1]
+                + FrameBytes.octets(Host.peerMAC)
+            host.receive(
+                FrameBytes.ethernet(FrameBytes.icmp(solicitation, from: ends.0, to: ends.1), 0x86DD))
+        }
+        _ = host.take()
+        let data = (0..<1600).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        let request = [isIPv4 ? 8 : 128, 0, 0, 0, 1, 2, 3, 4] + data
+        for piece in Self.pieces(request, from: ends.0, to: ends.1, at: 800) { host.receive(piece) }
+        let replies = host.take()
+        #expect(replies.count == 2)
+        let start = isIPv4 ? 34 : 62
+        let whole = replies.flatMap { $0[start...] }
+        #expect(whole.count == request.count && Array(whole[4...]) == Array(request[4...]))
+        #expect(whole[0] == (isIPv4 ? 0 : 129))
+        let expected = FrameBytes.icmp([isIPv4 ? 0 : 129] + request[1...], from: ends.1, to: ends.0)
+        #expect(whole == Array(expected[(isIPv4 ? 20 : 40)...]))
+        #expect(replies.allSatisfy { $0.count <= 1514 })
+        let counters = host.stack.counters.network
+        #expect(counters.echoReplies == 1)
+    }
+
     @Test func `An echo to everybody, or with a wrong checksum, is not answered`() {
         var host = Self.host("10.0.0.1/24")
         for destination in ["255.255.255.255", "10.0.0.255", "224.0.0.1"] {

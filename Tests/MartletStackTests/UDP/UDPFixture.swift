@@ -66,10 +66,11 @@ struct UDPFixture: ~Copyable {
 
     mutating func arrive(
         _ packet: [UInt8], from source: IPAddress = UDPFixture.theirs, to destination: IPAddress = UDPFixture.ours,
-        on interface: UInt8 = 1, ce: Bool = false
+        on interface: UInt8 = 1, ce: Bool = false, isVerified: Bool = false
     ) -> UDPOutcome {
         udp.datagramArrives(
-            packet.raw, from: source, to: destination, on: interface, isCongestionExperienced: ce)
+            packet.raw, from: source, to: destination, on: interface, isCongestionExperienced: ce,
+            isVerified: isVerified)
     }
 
     /// A good datagram arrives.

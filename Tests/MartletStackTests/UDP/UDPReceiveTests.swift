@@ -44,6 +44,20 @@ import Testing
         expect(fixture.udp.counters.datagramsIn, is: 0)
     }
 
+    @Test(arguments: [false, true])
+    func `A checksum that a link has verified, or that the other kernel has left out, is not looked at`(isIPv6: Bool)
+        throws
+    {
+        var fixture = Fixture()
+        let (source, destination) = isIPv6 ? (Fixture.theirs6, Fixture.ours6) : (Fixture.theirs, Fixture.ours)
+        let socket = try fixture.bind(isIPv6 ? Fixture.any6 : Fixture.any, 7)
+        var packet = Fixture.datagram([1, 2, 3], from: source, port: 53, to: destination, port: 7)
+        packet[6] ^= 0x55
+        expect(fixture.arrive(packet, from: source, to: destination), is: .dropped(.badChecksum))
+        expect(fixture.arrive(packet, from: source, to: destination, isVerified: true), is: .delivered)
+        #expect(fixture.receive(socket)?.bytes == [1, 2, 3])
+    }
+
     @Test func `A checksum of zero is none: allowed over IPv4, and not over IPv6`() throws {
         var fixture = Fixture()
         _ = try fixture.bind(Fixture.any, 7)

@@ -98,12 +98,10 @@ struct KernelSettingsTests {
         let netcat = try await onThread { try scene.peer.start("sh", "-c", line) }
         let info = try await scene.connecting(port: 9000) { connection in
             let info = connection.stackInfo
-            async let sent: Void = {
-                try await connection.send(Bytes(ours))
-                try await connection.finish()
-            }()
+            async let sent: Void = connection.send(Bytes(ours))
             var all: [UInt8] = []
             for try await bytes in connection { all += Array(bytes) }
+            // Not before it has sent everything: a listening netcat that hears FIN stops.
             try await sent
             expectSame(all, theirs)
             return info

@@ -103,12 +103,10 @@ struct ProgramTests {
             let line = "nc -N -l 10.77.0.1 9000 < \(scene.path("theirs")) > \(scene.path("ours"))"
             let netcat = try await onThread { try scene.peer.start("sh", "-c", line) }
             let received = try await scene.connecting(port: 9000) { connection in
-                async let sent: Void = {
-                    try await connection.send(Bytes(ours))
-                    try await connection.finish()
-                }()
+                async let sent: Void = connection.send(Bytes(ours))
                 var all: [UInt8] = []
                 for try await bytes in connection { all += Array(bytes) }
+                // Not before it has sent everything: a listening netcat that hears FIN stops.
                 try await sent
                 return all
             }
