@@ -36,36 +36,41 @@ struct EchoInPieces: BitwiseCopyable {
         using random: inout StackRandom
     ) -> Bool {
         let room = min(packets.room, packets.freeFrames)
-        guard room > 0, var frame = packets.takeFrame(),
+        guard room > 0, let frame = packets.takeFrame(),
             let cuts = FragmentCuts(request.byteCount, mtu: mtu, room: frame.tailroom, isIPv4: isIPv4),
             cuts.count <= room
         else { return false }
-        // Addresses in the other order have the same sum: only the type changes.
-        let type: UInt16 = isIPv4 ? 0 : 129 << 8
-        let checksum = Checksum.update(request.uint16(at: 2), replacing: request.uint16(at: 0), with: type)
         let identification = identifications.next(
             from: own, to: peer, protocol: `protocol`, at: now, using: &random)
-        for index in 0..<cuts.count {
-            if index > 0 {
-                guard let next = packets.takeFrame() else { preconditionFailure("frames were counted") }
-                frame = next
-            }
-            frame.setLength(cuts[index].count)
-            var bytes = frame.mutableBytes
-            _ = request.extracting(cuts[index]).copyAndSum(to: &bytes)
-            if index == 0 {
-                bytes.store(type, at: 0)
-                bytes.store(checksum, at: 2)
-            }
-            if cuts.count == 1 {
-                IPOut.prepend(from: own, to: peer, protocol: `protocol`, &frame)
-            } else {
-                Fragmentation.prepend(
-                    from: own, to: peer, protocol: `protocol`, timeToLive: 64, identification: identification,
-                    offset: cuts[index].lowerBound, hasMore: index < cuts.count - 1, &frame)
-            }
-            packets.append(frame)
+        append(request, cuts, 0, identification, frame, &packets)
+        for index in 1..<cuts.count {
+            guard let frame = packets.takeFrame() else { preconditionFailure("frames were counted") }
+            append(request, cuts, index, identification, frame, &packets)
         }
         return true
+    }
+
+    private func append(
+        _ request: RawSpan, _ cuts: FragmentCuts, _ index: Int, _ identification: UInt32, _ frame: consuming Frame,
+        _ packets: inout Burst
+    ) {
+        frame.setLength(cuts[index].count)
+        var bytes = frame.mutableBytes
+        _ = request.extracting(cuts[index]).copyAndSum(to: &bytes)
+        if index == 0 {
+            // Addresses in the other order have the same sum: only the type changes.
+            let type: UInt16 = isIPv4 ? 0 : 129 << 8
+            bytes.store(type, at: 0)
+            bytes.store(
+                Checksum.update(request.uint16(at: 2), replacing: request.uint16(at: 0), with: type), at: 2)
+        }
+        if cuts.count == 1 {
+            IPOut.prepend(from: own, to: peer, protocol: `protocol`, &frame)
+        } else {
+            Fragmentation.prepend(
+                from: own, to: peer, protocol: `protocol`, timeToLive: 64, identification: identification,
+                offset: cuts[index].lowerBound, hasMore: index < cuts.count - 1, &frame)
+        }
+        packets.append(frame)
     }
 }

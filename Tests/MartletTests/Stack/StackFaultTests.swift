@@ -42,13 +42,15 @@ struct StackScene: Sendable {
     }
 
     func eventually(
-        _ what: String, patience: Int = 20_000, _ condition: @escaping @Sendable (borrowing Stack) -> Bool
+        _ what: String, patience: Int = 20_000, because reason: (@Sendable (borrowing Stack) -> String)? = nil,
+        _ condition: @escaping @Sendable (borrowing Stack) -> Bool
     ) async throws {
         for _ in 0..<patience {
             if await look(condition) { return }
             try await core.sleep(for: .milliseconds(1))
         }
-        throw Failed("never happened: \(what)")
+        let why = if let reason { await look(reason) } else { "" }
+        throw Failed("never happened: \(what). \(why)")
     }
 
     var holdings: Holdings {
@@ -87,7 +89,7 @@ struct StackScene: Sendable {
 }
 
 extension Stack {
-    fileprivate var holdings: StackScene.Holdings {
+    var holdings: StackScene.Holdings {
         StackScene.Holdings(
             connections: connectionCount, halfOpen: tcp.halfOpenCount, listeners: tcp.listenerCount,
             ringBytes: tcp.ringBytesTaken)
@@ -96,6 +98,16 @@ extension Stack {
 
 @Suite("Faults of a runtime over its own stack", .serialized)
 struct StackFaultTests {
+    /// The windows of the connections to port 1.
+    private static func windows(_ stack: borrowing Stack) -> [Int] {
+        var windows: [Int] = []
+        for slot in 0..<UInt32(stack.tcp.table.touched) {
+            let tcb = stack.tcp.table[slot]
+            if tcb.state == .established, tcb.tuple.localPort == 1 { windows.append(Int(tcb.rcv.wnd)) }
+        }
+        return windows
+    }
+
     @Test("a thousand connections whose handlers never read hold no more than their windows, and nobody else up")
     func neverReads() async throws {
         let count = 1000
@@ -108,6 +120,7 @@ struct StackFaultTests {
             (options.receiveLimit, options.sendLimit) = (4096, 16_384)
             (options.kernelReceiveBuffer, options.kernelSendBuffer) = (16_384, 16_384)
             let bounds = options
+            let message = Bytes(stream(from: 0, count: 1 << 20))
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
                     try await scene.runtime.serve(on: .loopback(port: 1), options: bounds) { connection in
@@ -123,7 +136,7 @@ struct StackFaultTests {
                             for _ in 0..<count {
                                 clients.addTask {
                                     try await core.withConnection(to: .loopback(port: 1), options: bounds) {
-                                        try await $0.send(Bytes(stream(from: 0, count: 1 << 20)))
+                                        try await $0.send(message)
                                         throw Failed("somebody has read a mebibyte")
                                     }
                                 }
@@ -133,12 +146,15 @@ struct StackFaultTests {
                 }
                 // Every window is closed as far as segments of a full size go, which the loopback makes as long as a frame.
                 let segment = 2048
-                try await scene.eventually("all windows are closed") { stack in
-                    let windows = (0..<UInt32(stack.tcp.table.touched)).filter {
-                        let tcb = stack.tcp.table[$0]
-                        return tcb.state == .established && tcb.tuple.localPort == 1 && tcb.rcv.wnd < segment
+                try await scene.eventually(
+                    "all windows are closed",
+                    because: { stack in
+                        let windows = Self.windows(stack)
+                        return "\(windows.count) of \(windows.sorted()), \(stack.holdings), \(stack.counters.tcp)"
                     }
-                    return windows.count == count
+                ) { stack in
+                    let windows = Self.windows(stack)
+                    return windows.count == count && windows.allSatisfy { $0 < segment }
                 }
                 let held = await scene.holdings
                 #expect(held.connections == 2 * count)
@@ -173,12 +189,12 @@ struct StackFaultTests {
             let core = scene.core
             try await core.onCore {
                 let listener = try await core.listen(on: .loopback(port: 1))
-                let gate = Promise<Void>()
+                let gate = Gate()
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for number in 0..<8 {
                         group.addTask {
                             try await core.withConnection(to: .loopback(port: 1)) { connection in
-                                await gate.value
+                                await gate.pass()
                                 try await connection.send(Bytes([UInt8(number)]))
                             }
                         }
@@ -189,7 +205,7 @@ struct StackFaultTests {
                     await #expect(throws: NetworkError.limitReached("stackLimits.tcp.connections")) {
                         try await core.withConnection(to: .loopback(port: 1)) { _ in }
                     }
-                    gate.keep(())
+                    gate.open()
                     var seen: Set<UInt8> = []
                     for connection in accepted {
                         for try await bytes in connection { seen.formUnion(Array(bytes)) }

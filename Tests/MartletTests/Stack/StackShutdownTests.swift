@@ -48,7 +48,7 @@ struct StackShutdownTests {
             configuration.limits.framesPerCore = 16_384
         } _: { scene in
             let core = scene.core
-            let gate = Promise<Void>()
+            let gate = Gate()
             let ends = Log<(Situation, Situation.End, Int)>()
             var options = ConnectionOptions()
             (options.receiveLimit, options.sendLimit) = (4096, Self.many)
@@ -81,7 +81,7 @@ struct StackShutdownTests {
             }
             #expect(await scene.look { $0.connectionCount + $0.population[.timeWait] } >= 2 * pairs - each)
             async let ended: Void = scene.runtime.shutdown(within: .seconds(2))
-            gate.keep(())
+            gate.open()
             await ended
             try await served
             await unattended.close()
@@ -104,7 +104,7 @@ struct StackShutdownTests {
     }
 
     /// What the server does about a connection, whose first byte says what it is about.
-    private static func handle(_ connection: TCPConnection, _ gate: Promise<Void>) async throws {
+    private static func handle(_ connection: TCPConnection, _ gate: Gate) async throws {
         var first: UInt8 = .max
         // One byte: what is behind it stays unread.
         guard
@@ -117,11 +117,11 @@ struct StackShutdownTests {
         case .idle: while try await connection.receive() != nil {}
         case .clientFinished:
             while try await connection.receive() != nil {}
-            await gate.value
+            await gate.pass()
         case .serverFinished:
             try await connection.finish()
             while try await connection.receive() != nil {}
-        case .attentive, .unread: await gate.value
+        case .attentive, .unread: await gate.pass()
         case .delivering: try await connection.send(Bytes(stream(from: 0, count: many)))
         case .over, .waiting: break
         }
@@ -129,7 +129,7 @@ struct StackShutdownTests {
 
     /// What the client does, and how it has ended, after how many bytes.
     private static func call(
-        _ core: Core, _ situation: Situation, _ options: ConnectionOptions, _ gate: Promise<Void>
+        _ core: Core, _ situation: Situation, _ options: ConnectionOptions, _ gate: Gate
     ) async -> (Situation.End, Int) {
         let received = Log<Int>()
         do {
@@ -139,10 +139,10 @@ struct StackShutdownTests {
                 switch situation {
                 case .clientFinished: try await connection.finish()
                 case .unread: try await connection.send(Bytes(repeatElement(1, count: 3000)))
-                case .delivering: await gate.value
+                case .delivering: await gate.pass()
                 case .serverFinished:
                     while let bytes = try await connection.receive() { received.append(bytes.count) }
-                    await gate.value
+                    await gate.pass()
                     return
                 default: break
                 }

@@ -57,18 +57,18 @@ struct PeerFaultTests {
         arguments: [PeerLink.tap, .packet, .xdp])
     func unplugged(_ kind: PeerLink) async throws {
         try await PeerScene.play(kind) { scene in
-            let isOut = Promise<Void>()
+            let isOut = Gate()
             let reached = Log<Void>()
             let handler = Self.echo { _ in
                 reached.append(())
-                await isOut.value
+                await isOut.pass()
             }
             try await scene.serving(handler) {
                 async let transfers: Void = Self.transfers(3, of: 3 << 20, scene)
                 try await scene.eventually("all are in the middle of it") { _ in reached.count == 3 }
                 let interface = scene.interface
                 try await onThread { try interface.setDown() }
-                isOut.keep(())
+                isOut.open()
                 // The wire is out for so long: long enough for the timers of both sides to have expired several times.
                 try await scene.core.sleep(for: .seconds(2))
                 try await onThread { try interface.setUp() }
