@@ -225,48 +225,4 @@ struct StackFaultTests {
             try await scene.nothingIsHeld()
         }
     }
-
-    @Test("while there are no frames nothing moves and nothing breaks, and when they are back everything is finished")
-    func noFrames() async throws {
-        try await StackScene.play {
-            $0.limits.framesPerCore = 512
-        } _: { scene in
-            let core = scene.core
-            let total = 4 << 20
-            try await core.onCore {
-                let listener = try await core.listen(on: .loopback(port: 1))
-                async let sent: Void = core.withConnection(to: .loopback(port: 1)) {
-                    try await $0.send(Bytes(stream(from: 0, count: total)))
-                }
-                let connection = try #require(try await listener.accept())
-                var received: [UInt8] = []
-                while received.count < total / 4 { received += Array(try #require(try await connection.receive())) }
-                // Somebody else has them all.
-                let hoard = try await core.perform {
-                    try core.withFramePool { pool in
-                        var burst = pool.makeBurst(capacity: 512)
-                        burst.appendFrames(pool.freeCount, length: 64)
-                        return Holder(burst)
-                    }
-                }
-                #expect(try await scene.frames.free == 0)
-                let before = await scene.look { $0.counters.tcp }
-                // What was in the rings already is read, and then there is no more.
-                while let bytes = try? await connection.receive(within: .milliseconds(50)) { received += Array(bytes) }
-                #expect(received.count < total)
-                try await scene.eventually("the retransmission timer expires for want of an answer") {
-                    $0.counters.tcp.timeouts > before.timeouts + 1
-                }
-                await core.perform { _ = hoard.take() }
-                for try await bytes in connection { received += Array(bytes) }
-                expectSame(received, stream(from: 0, count: total))
-                try await connection.close()
-                try await sent
-                await listener.close()
-            }
-            try await scene.nothingIsHeld()
-            let frames = try await scene.frames
-            #expect(frames.free == frames.all, "frames are lost")
-        }
-    }
 }
