@@ -42,7 +42,7 @@ let package = Package(
             name: "compare",
             dependencies: [
                 argumentParser, "epoll-echo", "uring-echo", "load", "nio-echo", "martlet-echo", "lwip-pair",
-                "stack-pair", "martlet-forward",
+                "stack-pair", "runtime-pair", "martlet-forward",
             ],
             path: "Tools/compare", swiftSettings: strict),
         .executableTarget(
@@ -53,6 +53,13 @@ let package = Package(
             name: "stack-pair",
             dependencies: [argumentParser, "PeerSupport", .product(name: "MartletStack", package: "martlet")],
             path: "Servers/stack-pair", swiftSettings: strict),
+        .executableTarget(
+            name: "runtime-pair",
+            dependencies: [
+                argumentParser, "PeerSupport", .product(name: "Martlet", package: "martlet"),
+                .product(name: "MartletStack", package: "martlet"),
+            ],
+            path: "Servers/runtime-pair", swiftSettings: strict),
         .executableTarget(
             name: "martlet-forward",
             dependencies: [

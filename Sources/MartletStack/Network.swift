@@ -76,7 +76,7 @@ struct Network: ~Copyable {
         icmpLimit = ICMPLimit(messagesPerSecond: limits.icmpErrors, burst: limits.icmpBurst, now: now)
         packets = pool.makeBurst()
         frames = pool.makeBurst()
-        loopback = pool.makeBurst()
+        loopback = pool.makeBurst(capacity: 256)
         autoconfigurations = []
         let identifiers = StableInterfaceIdentifier(secret: SipHash.Key(using: &random))
         for (number, configuration) in configurations.enumerated() {

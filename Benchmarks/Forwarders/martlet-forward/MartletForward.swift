@@ -253,28 +253,28 @@ struct Turning: Link, ~Copyable {
     let properties = LinkProperties()
     let state = LinkState.up
     var counters = LinkCounters()
-    private let port: Int
-    private let addresses: Int
-    private let total: Int
+    /// Who sends to whom, in turn. Prepared, so that what is measured is the switch and not the arithmetic of this.
+    private let pairs: [(destination: UInt64, source: UInt64)]
     private var turn = 0
 
     init(port: Int, addresses: Int, ports: Int, burst: Int) {
-        self.port = port
-        self.addresses = addresses
-        total = addresses * ports
+        let total = addresses * ports
+        let first: UInt64 = 0x0200_0000_0000
+        pairs = (addresses..<total).flatMap { step in
+            (0..<addresses).map { host in
+                let source = port * addresses + host
+                return (first + UInt64((source + step) % total), first + UInt64(source))
+            }
+        }
     }
 
     mutating func receive(into burst: inout Burst) -> Int {
         let count = burst.appendFrames(.max, length: 64)
         var turn = turn
-        let (port, addresses, total) = (port, addresses, total)
+        let pairs = pairs
         burst.changeEach { frame in
-            turn &+= 1
-            let source = port &* addresses &+ turn % addresses
-            let step = addresses &+ turn / addresses % (total &- addresses)
-            frame.setEthernetAddresses(
-                destination: 0x0200_0000_0000 + UInt64((source &+ step) % total),
-                source: 0x0200_0000_0000 + UInt64(source))
+            turn = turn &+ 1 == pairs.count ? 0 : turn &+ 1
+            frame.setEthernetAddresses(destination: pairs[turn].destination, source: pairs[turn].source)
         }
         self.turn = turn
         counters.received.count(count, bytes: count &* 64)

@@ -97,9 +97,10 @@ extension MartletForward {
         return watch.result(count)
     }
 
-    /// A UDP datagram from 198.18.0.1 to 198.18.0.2, port 9, as testpmd sends them.
+    /// A UDP datagram from 198.18.0.1 to 198.18.0.2, port 9, to the Ethernet address that testpmd sends to as well: nobody's, so
+    /// that the kernel at the other end drops it at once. A broadcast would be taken on to its UDP, at the sender's expense.
     private static func datagram(length: Int) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0xFF, count: 6) + [2, 0, 0, 0, 0, 1, 8, 0]
+        var bytes: [UInt8] = [2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1, 8, 0]
         bytes += [0x45, 0, 0, UInt8(length - 14), 0, 0, 0, 0, 64, 17, 0, 0, 198, 18, 0, 1, 198, 18, 0, 2]
         bytes += [0, 9, 0, 9, 0, UInt8(length - 34), 0, 0]
         let sum = stride(from: 14, to: 34, by: 2).reduce(0) { $0 + Int(bytes[$1]) << 8 + Int(bytes[$1 + 1]) }

@@ -10,6 +10,8 @@ struct Destination: BitwiseCopyable {
     /// Whom to send to; nil on interfaces without link addresses.
     var neighbor: Neighbor?
     var interface: UInt8 = 0
+    /// It is ourselves.
+    var isOurs = false
     /// A route may end by then.
     var validUntil = Instant.zero
     /// Which state of routes it is of; 0 is none.

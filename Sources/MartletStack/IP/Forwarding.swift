@@ -11,14 +11,14 @@ extension Network {
             interface: interface, source: .connected)
     }
 
-    /// Sends what waits, as far as the burst has room. Returns whether nothing is left.
+    /// Sends what waits, as far as the burst and the way to ourselves have room. Returns whether nothing is left that could go.
     mutating func flush(into burst: inout Burst, at now: Instant) -> Bool {
         while !burst.isFull {
             if let frame = frames.popFirst() {
                 burst.append(frame)
             } else if let ready = neighbors.popReady() {
                 sendReady(ready, &burst)
-            } else if let packet = packets.popFirst() {
+            } else if !loopback.isFull, let packet = packets.popFirst() {
                 forward(packet, &burst, at: now)
             } else {
                 return true
@@ -29,11 +29,12 @@ extension Network {
 
     /// Sends an IP packet on its way.
     ///
-    /// - Precondition: the burst has room.
+    /// - Precondition: the burst has room, and so has the way to ourselves.
     private mutating func forward(_ packet: consuming Frame, _ burst: inout Burst, at now: Instant) {
         let destination = Self.destination(of: packet.bytes)
         counters.packetsOut &+= 1
         if let known = destinations.find(destination, at: now) {
+            if known.isOurs { return loopback.append(packet) }
             let linkAddress = known.neighbor.flatMap { neighbors.linkAddress(of: $0, at: now) }
             if linkAddress != nil || known.neighbor == nil {
                 return finishAtOnce(packet, to: linkAddress, on: known.interface, &burst)
@@ -41,7 +42,7 @@ extension Network {
         }
         let source = Self.source(of: packet.bytes)
         if addresses.contains(destination) {
-            guard !loopback.isFull else { return drop(.noRoom) }
+            destinations.remember(Destination(address: destination, isOurs: true, validUntil: .distantFuture))
             return loopback.append(packet)
         }
         guard let route = route(to: destination, from: source, at: now) else { return drop(.noRoute) }

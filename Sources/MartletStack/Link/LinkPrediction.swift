@@ -4,6 +4,8 @@
 struct LinkPrediction: BitwiseCopyable {
     private enum Form: UInt8, BitwiseCopyable {
         case ethernet, ip
+        /// Packets of our own that come back to us.
+        case loopback
         /// All frames have a tag: nothing is predicted.
         case tagged
     }
@@ -20,6 +22,11 @@ struct LinkPrediction: BitwiseCopyable {
         }
     }
 
+    /// That of the stack's way to itself.
+    static var loopback: LinkPrediction { LinkPrediction() }
+
+    private init() { (form, address) = (.loopback, 0) }
+
     /// The packet of a frame; `nil` if the frame is not what is predicted.
     @inline(__always)
     func read(_ frame: RawSpan) -> PlainPacket? {
@@ -33,7 +40,9 @@ struct LinkPrediction: BitwiseCopyable {
             if etherType == EtherType.ipv4.rawValue { return PlainPacket(ipv4: packet, at: 14) }
             return etherType == EtherType.ipv6.rawValue ? PlainPacket(ipv6: packet, at: 14) : nil
         }
-        guard form == .ip, frame.byteCount > 0 else { return nil }
-        return frame.byte(at: 0) &>> 4 == 4 ? PlainPacket(ipv4: frame, at: 0) : PlainPacket(ipv6: frame, at: 0)
+        guard form != .tagged, frame.byteCount > 0 else { return nil }
+        let isFromUs = form == .loopback
+        return frame.byte(at: 0) &>> 4 == 4
+            ? PlainPacket(ipv4: frame, at: 0, isFromUs: isFromUs) : PlainPacket(ipv6: frame, at: 0, isFromUs: isFromUs)
     }
 }

@@ -56,6 +56,7 @@ public struct TCPLimits: BitwiseCopyable, Sendable {
     // What arithmetic on the packet path wants: plain nanoseconds.
     var delayedAckNanoseconds: Int64 = 40_000_000
     var timeWaitNanoseconds: Int64 = 60_000_000_000
+    var reopenNanoseconds: Int64 = 10_000_000
     var leastR2Nanoseconds: Int64 = 100_000_000_000
     var synR2Nanoseconds: Int64 = 180_000_000_000
     var orphanTimeoutNanoseconds: Int64 = 100_000_000_000
@@ -80,6 +81,13 @@ extension TCPLimits {
     public var timeWait: Duration {
         get { .nanoseconds(timeWaitNanoseconds) }
         set { timeWaitNanoseconds = newValue.saturatedNanoseconds }
+    }
+
+    /// How long a connection to the same end leaves a port alone whose last one is in TIME-WAIT here, if that had timestamps
+    /// (RFC 6191 §2); without them it is a second. Not less than two milliseconds are needed for the timestamps to have moved on.
+    public var reopen: Duration {
+        get { .nanoseconds(reopenNanoseconds) }
+        set { reopenNanoseconds = max(2_000_000, newValue.saturatedNanoseconds) }
     }
 
     /// The shortest time before a connection is given up, whatever ``retries`` says (SHLD-11).

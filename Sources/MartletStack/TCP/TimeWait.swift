@@ -152,30 +152,32 @@ extension TCP {
 
     // MARK: Active OPEN
 
-    /// The ends of a connection to `tuple`'s remote end, and their hash, with a local port that is free; or, if none is, with that of
-    /// one in TIME-WAIT that may be reopened, which ends, and SND.NXT of that.
+    /// The ends of a connection to `tuple`'s remote end, and their hash, with a local port that is free; or with that of one in
+    /// TIME-WAIT that may be reopened, which ends, and SND.NXT of that.
+    ///
+    /// Ports to one remote end follow one another, so the first in TIME-WAIT is the one that has been there the longest.
     mutating func chooseEnds(for tuple: FourTuple) -> (FourTuple, hash: UInt32, above: SequenceNumber?)? {
         var candidate = tuple
         var hash: UInt32 = 0
-        let free = ports.next(for: tuple, hash: demultiplexer.hash) { port in
-            candidate.localPort = port
-            hash = demultiplexer.hash(of: candidate)
-            return !listeners.listens(at: candidate) && demultiplexer.find(candidate, hash: hash, in: table) == nil
-                && timeWaits.find(candidate, hash: hash) == nil && synQueue.find(candidate, hash: hash) == nil
-        }
-        if free != nil { return (candidate, hash, nil) }
-        // RFC 6191 §2 asks the peer for a newer timestamp or a greater number. Ours are both: the number is chosen above SND.NXT, and
-        // the clock of the timestamps has moved on after a second.
-        let latest = connections.now.advanced(byNanoseconds: connections.limits.timeWaitNanoseconds - 1_000_000_000)
         var place: UInt32?
-        let reused = ports.next(for: tuple, hash: demultiplexer.hash) { port in
+        // RFC 6191 §2 asks the peer for a newer timestamp or a greater number. Ours are both, once the clock of the timestamps has
+        // moved on: the number is chosen above SND.NXT. What is old and late cannot get past newer timestamps; where there are
+        // none it gets a second to arrive.
+        let end = connections.now.advanced(byNanoseconds: connections.limits.timeWaitNanoseconds)
+        let latest = end.advanced(byNanoseconds: -connections.limits.reopenNanoseconds)
+        let latestWithout = end.advanced(byNanoseconds: -1_000_000_000)
+        let chosen = ports.next(for: tuple, hash: demultiplexer.hash) { port in
             candidate.localPort = port
             hash = demultiplexer.hash(of: candidate)
+            guard !listeners.listens(at: candidate), demultiplexer.find(candidate, hash: hash, in: table) == nil,
+                synQueue.find(candidate, hash: hash) == nil
+            else { return false }
             place = timeWaits.find(candidate, hash: hash)
-            guard let found = place, !listeners.listens(at: candidate) else { return false }
-            return timeWaits.deadline(at: found) <= latest
+            guard let found = place else { return true }
+            return timeWaits.deadline(at: found) <= (timeWaits[found].hasTimestamps ? latest : latestWithout)
         }
-        guard reused != nil, let place else { return nil }
+        guard chosen != nil else { return nil }
+        guard let place else { return (candidate, hash, nil) }
         let earlier = timeWaits[place].sendNext
         endTimeWait(place)
         connections.counters.timeWaitsReused &+= 1

@@ -28,7 +28,7 @@ struct PlainPacket: BitwiseCopyable {
 
     /// Reads an IPv4 packet, which starts at `offset` of its frame; `nil` if there is anything unusual about it, or wrong with it.
     @inline(__always)
-    init?(ipv4 packet: RawSpan, at offset: Int) {
+    init?(ipv4 packet: RawSpan, at offset: Int, isFromUs: Bool = false) {
         guard packet.byteCount >= 40 else { return nil }
         let first: UInt64 = packet.number(at: 0)
         let second: UInt64 = packet.number(at: 8)
@@ -37,7 +37,7 @@ struct PlainPacket: BitwiseCopyable {
         // Version 4 with five words of header, and not marked by a router; neither more fragments nor an offset; TCP. A source
         // in 127/8 comes from no link (RFC 1122 §3.2.1.3).
         guard first & 0xFF00_0000_0000_3FFF == 0x4500_0000_0000_0000, first &>> 48 & 3 != 3,
-            second & 0x00FF_0000_0000_0000 == 0x0006_0000_0000_0000, second & 0xFF00_0000 != 0x7F00_0000,
+            second & 0x00FF_0000_0000_0000 == 0x0006_0000_0000_0000, isFromUs || second & 0xFF00_0000 != 0x7F00_0000,
             length >= 40, length <= packet.byteCount
         else { return nil }
         var header = CarrySum(UInt64(third))
@@ -54,7 +54,7 @@ struct PlainPacket: BitwiseCopyable {
 
     /// Reads an IPv6 packet, which starts at `offset` of its frame; `nil` if there is anything unusual about it, or wrong with it.
     @inline(__always)
-    init?(ipv6 packet: RawSpan, at offset: Int) {
+    init?(ipv6 packet: RawSpan, at offset: Int, isFromUs: Bool = false) {
         guard packet.byteCount >= 60 else { return nil }
         let first: UInt64 = packet.number(at: 0)
         let length = Int(truncatingIfNeeded: first &>> 16 & 0xFFFF)
@@ -62,8 +62,8 @@ struct PlainPacket: BitwiseCopyable {
         destination = packet.ipv6Address(at: 24)
         // Version 6, and not marked by a router; TCP behind the fixed header. From a link comes neither ::1 nor an address that
         // maps one of IPv4: the upper half of both is zero.
-        guard first &>> 60 == 6, first &>> 52 & 3 != 3, first & 0xFF00 == 0x0600, source.high != 0, length >= 20,
-            length &+ 40 <= packet.byteCount
+        guard first &>> 60 == 6, first &>> 52 & 3 != 3, first & 0xFF00 == 0x0600, isFromUs || source.high != 0,
+            length >= 20, length &+ 40 <= packet.byteCount
         else { return nil }
         (start, end) = (offset &+ 40, offset &+ 40 &+ length)
         pseudoSum = CarrySum(UInt64(length &+ 6))

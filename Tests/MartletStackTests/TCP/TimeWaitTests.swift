@@ -150,7 +150,7 @@ import Testing
         #expect(host.stack.tcp.timeWaitCount == 1)
     }
 
-    @Test("connect takes a port in TIME-WAIT if no other is free, a second later, and with a greater number")
+    @Test("connect takes a port in TIME-WAIT again, ten milliseconds later, and with a greater number")
     func reopened() throws {
         var limits = TCPLimits()
         (limits.firstPort, limits.lastPort) = (50_000, 50_001)
@@ -174,9 +174,11 @@ import Testing
             while pair.server.nextEvent() != nil {}
             #expect(pair.client.tcp.timeWaitCount == count)
         }
+        pair.rest(until: pair.now + .milliseconds(9))
+        pair.client.advance(to: pair.now)
         #expect(throws: ConnectError.noPort) { try pair.client.connect(to: Pair.serverAddress, port: 7) }
         #expect(last.count == 2)
-        pair.rest(until: pair.now + .seconds(1))
+        pair.rest(until: pair.now + .milliseconds(1))
         pair.client.advance(to: pair.now)
         let client = try pair.client.connect(to: Pair.serverAddress, port: 7)
         let numbers = pair.client.tcp.numbers(of: client)
