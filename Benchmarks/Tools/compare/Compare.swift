@@ -9,7 +9,7 @@ import Glibc
 struct Compare: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare", abstract: "Compares Martlet with its peers on this machine.",
-        subcommands: [CompareServers.self, CompareStacks.self, CompareLinks.self],
+        subcommands: [CompareServers.self, CompareStacks.self, CompareLinks.self, CompareTransports.self],
         defaultSubcommand: CompareServers.self)
 }
 

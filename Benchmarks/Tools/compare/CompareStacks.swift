@@ -70,6 +70,7 @@ struct CompareStacks: ParsableCommand {
             print(report.text)
         }
         if let directory = output ?? (quick ? nil : "Results") {
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
             try Data(report.markdown.utf8).write(
                 to: URL(fileURLWithPath: directory).appendingPathComponent("stacks.md"))
             Progress.note("written to \(directory)/stacks.md")

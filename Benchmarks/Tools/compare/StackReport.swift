@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A bar of the stack: what is the least, or the most, that passes.
+/// A bar of the stack, or of a runtime over it: what is the least, or the most, that passes.
 struct StackVerdict: Codable, Sendable {
     var bar: String
     var limit: Double
@@ -10,6 +10,19 @@ struct StackVerdict: Codable, Sendable {
     var value: Double
 
     var passed: Bool { isLeast ? value >= limit : value <= limit }
+}
+
+extension Table {
+    static func bars(_ verdicts: [StackVerdict]) -> Table {
+        var table = Table(header: ["bar", "limit", "measured", ""])
+        table.rows = verdicts.map { verdict in
+            let limit = (verdict.isLeast ? "≥ " : "≤ ") + verdict.limit.fixed(verdict.limit < 100 ? 1 : 0)
+            return [
+                verdict.bar, limit, verdict.value.fixed(verdict.limit < 100 ? 2 : 0), verdict.passed ? "pass" : "FAIL",
+            ]
+        }
+        return table
+    }
 }
 
 struct StackReport {
@@ -56,16 +69,7 @@ struct StackReport {
         ]
     }
 
-    private var barTable: Table {
-        var table = Table(header: ["bar", "limit", "measured", ""])
-        table.rows = verdicts.map { verdict in
-            let limit = (verdict.isLeast ? "≥ " : "≤ ") + verdict.limit.fixed(verdict.limit < 100 ? 1 : 0)
-            return [
-                verdict.bar, limit, verdict.value.fixed(verdict.limit < 100 ? 2 : 0), verdict.passed ? "pass" : "FAIL",
-            ]
-        }
-        return table
-    }
+    private var barTable: Table { .bars(verdicts) }
 
     private var place: String {
         "\(machine.processor), \(machine.cores) processors, \(machine.kernel), \(machine.swift), \(machine.date)"

@@ -262,6 +262,11 @@ internal import MartletStack
         }
     }
 
+    /// Copies into the stack's ring what it has room for. Returns how many bytes that is.
+    mutating func send(_ descriptor: StackDescriptor, _ bytes: RawSpan) -> Int {
+        stack.send(connections[descriptor.place].id, bytes)
+    }
+
     /// Sends the first `count` pieces, as far as the stack has room.
     mutating func send(_ token: Token, _ descriptor: StackDescriptor, pieces count: Int) -> SendAttempt {
         let id = connections[descriptor.place].id

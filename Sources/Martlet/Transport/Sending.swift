@@ -28,6 +28,9 @@ extension KernelTransport {
     /// Queues as much of `buffer` as there is room for, by copying. Returns how many bytes that is.
     func queue(_ slot: Int32, copying buffer: UnsafeRawBufferPointer) -> Int {
         var remaining = unsafe UnsafeRawBufferPointer(rebasing: buffer[..<min(buffer.count, room(slot))])
+        let direct = unsafe sendNow(slot, remaining)
+        if direct == remaining.count { return direct }
+        unsafe remaining = UnsafeRawBufferPointer(rebasing: remaining[direct...])
         let wanted = remaining.count
         while remaining.count > 0 {
             guard let segment = tailWithRoom(slot) else { break }
@@ -39,16 +42,34 @@ extension KernelTransport {
             unsafe remaining = UnsafeRawBufferPointer(rebasing: remaining[count...])
         }
         queued(slot, wanted - remaining.count)
-        return wanted - remaining.count
+        return direct + wanted - remaining.count
     }
 
     /// Queues as much of `bytes` from `offset` on as there is room for, by reference. Returns how many bytes that is.
     func queue(_ slot: Int32, referring bytes: Bytes, from offset: Int) -> Int {
-        let count = min(bytes.count - offset, room(slot))
-        guard count > 0, let (slab, start) = bytes.storage else { return 0 }
-        guard let segment = segments.takeReference(to: slab, start: start + offset, count: count) else { return 0 }
+        let wanted = min(bytes.count - offset, room(slot))
+        let direct = unsafe sendNow(slot, UnsafeRawBufferPointer(rebasing: bytes.unsafeBuffer[offset..<offset + wanted]))
+        let count = wanted - direct
+        guard count > 0, let (slab, start) = bytes.storage,
+            let segment = segments.takeReference(to: slab, start: start + offset + direct, count: count)
+        else { return direct }
         append(segment, slot)
         queued(slot, count)
+        return wanted
+    }
+
+    /// Gives the stack what it takes at once, if nothing is queued before it: its ring is in this process, and a wait for the end of
+    /// the round, for the sake of one system call for all, would gain nothing. Returns how many bytes that is.
+    private func sendNow(_ slot: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
+        guard let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor), sockets[slot].sendBytes == 0,
+            sockets[slot].flags.isDisjoint(with: [.sendPending, .isConnecting]),
+            sockets[slot].flags.contains(.hasDescriptor)
+        else { return 0 }
+        let count = unsafe stack.pointee.send(socket, RawSpan(_unsafeBytes: bytes))
+        guard count > 0 else { return 0 }
+        sockets[slot].lastActivity = nowNanoseconds
+        sockets[slot].lastSendProgress = nowNanoseconds
+        unsafe state.pointee.counters.bytesSent &+= UInt64(count)
         return count
     }
 

@@ -21,7 +21,8 @@ struct FuzzPeer {
     /// Packets of the stack, to be quoted: the last with data, else the last.
     private(set) var quotable: [UInt8] = []
     private var synCount = 0
-    /// The greatest number behind what the peer has sent.
+    /// The greatest number behind what the peer has sent within the window. What begins beyond it is not taken, and two such numbers
+    /// would go half around.
     private var greatest: UInt32
 
     init(localPort: UInt16, remotePort: UInt16, initial: UInt32) {
@@ -41,7 +42,8 @@ struct FuzzPeer {
             greatest = sequence
         }
         let end = sequence &+ UInt32(length) &+ (isSYN ? 1 : 0) &+ UInt32(flags & 1)
-        if Int32(bitPattern: end &- greatest) > 0 { greatest = end }
+        let isBeyond = Int32(bitPattern: sequence &- (expected == 0 ? initial &+ 65_536 : edge)) > 0
+        if !isBeyond, Int32(bitPattern: end &- greatest) > 0 { greatest = end }
     }
 
     /// A segment of the stack for this peer, with its IP header.

@@ -127,6 +127,10 @@ struct LinkReport {
         try Data(markdown.utf8).write(to: directory.appendingPathComponent("links.md"))
         try json().write(to: directory.appendingPathComponent("links.json"))
         let sweep = rows.filter { $0.scenario.hasPrefix("null-") }
-        try Data(BurstChart(sweep).svg.utf8).write(to: directory.appendingPathComponent("links.svg"))
+        let chart = LogChart(
+            title: "Nanoseconds a frame, null to null, received, transmitted and freed; less is better",
+            axis: "frames of a burst", own: sweep.map { ($0.burst, 1e9 / $0.own) },
+            peer: sweep.compactMap { row in row.peer.map { (row.burst, 1e9 / $0) } }, peerName: "testpmd")
+        try Data(chart.svg.utf8).write(to: directory.appendingPathComponent("links.svg"))
     }
 }

@@ -1,34 +1,44 @@
-// What a frame costs by the size of the burst: two lines over logarithmic axes, as SVG.
+// Two lines over logarithmic axes, as SVG: what is measured, and its peer.
 
 import Foundation
 
-struct BurstChart {
-    private let rows: [LinkReport.Row]
+struct LogChart {
+    /// What a reader sees above it.
+    var title: String
+    /// What the horizontal axis counts, in powers of two.
+    var axis: String
+    var own: [(Int, Double)]
+    var peer: [(Int, Double)]
+    var peerName: String
     private let width = 760.0
     private let height = 400.0
-    private let left = 64.0
+    private let left = 80.0
     private let right = 24.0
     private let top = 48.0
     private let bottom = 48.0
 
-    init(_ rows: [LinkReport.Row]) { self.rows = rows.sorted { $0.burst < $1.burst } }
+    init(title: String, axis: String, own: [(Int, Double)], peer: [(Int, Double)], peerName: String) {
+        (self.title, self.axis, self.peerName) = (title, axis, peerName)
+        self.own = own.sorted { $0.0 < $1.0 }
+        self.peer = peer.sorted { $0.0 < $1.0 }
+    }
 
-    private var costs: [Double] { rows.flatMap { [1e9 / $0.own] + ($0.peer.map { [1e9 / $0] } ?? []) } }
+    private var values: [Double] { (own + peer).map(\.1) }
 
-    /// Whole decades around all costs.
+    /// Whole decades around all values.
     private var decades: (Int, Int) {
-        let lowest = Int(log10(costs.min() ?? 1).rounded(.down))
-        return (lowest, max(lowest + 1, Int(log10(costs.max() ?? 10).rounded(.up))))
+        let lowest = Int(log10(values.min() ?? 1).rounded(.down))
+        return (lowest, max(lowest + 1, Int(log10(values.max() ?? 10).rounded(.up))))
     }
 
-    private func x(_ burst: Int) -> Double {
-        let most = log2(Double(max(2, rows.last?.burst ?? 2)))
-        return left + (width - left - right) * log2(Double(burst)) / most
+    private func x(_ place: Int) -> Double {
+        let most = log2(Double(max(2, own.last?.0 ?? 2)))
+        return left + (width - left - right) * log2(Double(place)) / most
     }
 
-    private func y(_ nanoseconds: Double) -> Double {
+    private func y(_ value: Double) -> Double {
         let (low, high) = decades
-        return top + (height - top - bottom) * (Double(high) - log10(nanoseconds)) / Double(high - low)
+        return top + (height - top - bottom) * (Double(high) - log10(value)) / Double(high - low)
     }
 
     private func line(_ kind: String, _ name: String, _ points: [(Int, Double)]) -> [String] {
@@ -46,7 +56,7 @@ struct BurstChart {
         var lines = [
             #"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \#(width.fixed(0)) \#(height.fixed(0))" "#
                 + #"width="\#(width.fixed(0))" height="\#(height.fixed(0))" role="img">"#,
-            "<title>Nanoseconds a frame, null to null, by the size of a burst; less is better</title>",
+            "<title>\(title)</title>",
             """
             <style>
             text { font: 13px system-ui, sans-serif; fill: #24292f; }
@@ -62,7 +72,7 @@ struct BurstChart {
             }
             </style>
             """,
-            #"<text class="title" x="8" y="24">Nanoseconds a frame, null to null: received, transmitted, freed</text>"#,
+            #"<text class="title" x="8" y="24">\#(title)</text>"#,
         ]
         for decade in low...high {
             let value = pow(10, Double(decade))
@@ -72,16 +82,16 @@ struct BurstChart {
                 #"<text x="\#(left - 8)" y="\#((y(value) + 4).fixed(1))" text-anchor="end">\#(value.fixed(max(0, -decade)))</text>"#,
             ]
         }
-        for row in rows {
+        for (place, _) in own {
             lines.append(
-                #"<text x="\#(x(row.burst).fixed(1))" y="\#(height - bottom + 20)" text-anchor="middle">\#(row.burst)</text>"#
+                #"<text x="\#(x(place).fixed(1))" y="\#(height - bottom + 20)" text-anchor="middle">\#(place)</text>"#
             )
         }
         lines.append(
-            #"<text x="\#((left + width - right) / 2)" y="\#(height - 8)" text-anchor="middle">frames of a burst</text>"#
+            #"<text x="\#((left + width - right) / 2)" y="\#(height - 8)" text-anchor="middle">\#(axis)</text>"#
         )
-        lines += line("own", "Martlet", rows.map { ($0.burst, 1e9 / $0.own) })
-        lines += line("peer", "testpmd", rows.compactMap { row in row.peer.map { (row.burst, 1e9 / $0) } })
+        lines += line("own", "Martlet", own)
+        lines += line("peer", peerName, peer)
         return (lines + ["</svg>"]).joined(separator: "\n") + "\n"
     }
 }
