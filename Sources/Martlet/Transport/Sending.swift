@@ -27,11 +27,9 @@ extension KernelTransport {
 
     /// Queues as much of `buffer` as there is room for, by copying. Returns how many bytes that is.
     func queue(_ slot: Int32, copying buffer: UnsafeRawBufferPointer) -> Int {
-        var remaining = unsafe UnsafeRawBufferPointer(rebasing: buffer[..<min(buffer.count, room(slot))])
-        let direct = unsafe sendNow(slot, remaining)
-        if direct == remaining.count { return direct }
-        unsafe remaining = UnsafeRawBufferPointer(rebasing: remaining[direct...])
-        let wanted = remaining.count
+        let direct = unsafe sendNow(slot, buffer)
+        let wanted = min(buffer.count - direct, room(slot))
+        var remaining = unsafe UnsafeRawBufferPointer(rebasing: buffer[direct..<direct + wanted])
         while remaining.count > 0 {
             guard let segment = tailWithRoom(slot) else { break }
             let tail = unsafe segments.tail(of: segment)
@@ -47,19 +45,19 @@ extension KernelTransport {
 
     /// Queues as much of `bytes` from `offset` on as there is room for, by reference. Returns how many bytes that is.
     func queue(_ slot: Int32, referring bytes: Bytes, from offset: Int) -> Int {
-        let wanted = min(bytes.count - offset, room(slot))
-        let direct = unsafe sendNow(slot, UnsafeRawBufferPointer(rebasing: bytes.unsafeBuffer[offset..<offset + wanted]))
-        let count = wanted - direct
+        let direct = unsafe sendNow(slot, UnsafeRawBufferPointer(rebasing: bytes.unsafeBuffer[offset...]))
+        let count = min(bytes.count - offset - direct, room(slot))
         guard count > 0, let (slab, start) = bytes.storage,
             let segment = segments.takeReference(to: slab, start: start + offset + direct, count: count)
         else { return direct }
         append(segment, slot)
         queued(slot, count)
-        return wanted
+        return direct + count
     }
 
     /// Gives the stack what it takes at once, if nothing is queued before it: its ring is in this process, and a wait for the end of
-    /// the round, for the sake of one system call for all, would gain nothing. Returns how many bytes that is.
+    /// the round, for the sake of one system call for all, would gain nothing. Returns how many bytes that is. If it is not all
+    /// of them the ring is full, and the rest is queued: whoever waits for room is woken by what leaves the queue.
     private func sendNow(_ slot: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
         guard let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor), sockets[slot].sendBytes == 0,
             sockets[slot].flags.isDisjoint(with: [.sendPending, .isConnecting]),

@@ -1,6 +1,7 @@
 // A link may say that it has verified a checksum (`FrameOffload.checksumVerified`): then it is not summed again, on any of the
 // three ways in. Without that a wrong one is dropped on each of them.
 
+import MartletSimulation
 import Testing
 
 @testable import MartletStack
@@ -59,7 +60,7 @@ import Testing
         var frame = burst.takeFrame()!
         if !header.flags.contains(.syn) {
             let payload: [UInt8] = [1, 2, 3, 4]
-            frame.copyBytes(from: payload.span.bytes)
+            unsafe frame.copyBytes(from: payload.span.bytes)
         }
         var options = TCPOptions()
         if !header.flags.contains(.syn) {
@@ -71,7 +72,7 @@ import Testing
         SegmentOut.prepend(header, options, ends, &frame)
         var bytes = frame.bytes.array
         bytes[36] ^= 0x55  // the checksum's first byte, behind 20 bytes of IPv4
-        frame.copyBytes(from: bytes.span.bytes)
+        unsafe frame.copyBytes(from: bytes.span.bytes)
         if isVerified { frame.offload.insert(.checksumVerified) }
         burst.append(frame)
         pair.server.ingress(&burst, at: pair.now)
