@@ -11,7 +11,8 @@ public final class SimulatedHost: @unchecked Sendable {
     public let name: String
     /// Its IPv4 and IPv6 addresses, those that `configure` gave it.
     public let addresses: [IPAddress]
-    unowned let world: World
+    /// Whose list of hosts is emptied at the end, so that neither keeps the other.
+    let world: World
     let node: Int
     let machine: SimulatedHostMachine
     private let interface: StackInterface

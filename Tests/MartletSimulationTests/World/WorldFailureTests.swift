@@ -73,7 +73,7 @@ import Testing
             let elsewhere = Task {
                 while !Task.isCancelled { try await world.sleep(for: .milliseconds(1)) }
             }
-            await withUnsafeContinuation { continuation in
+            unsafe await withUnsafeContinuation { continuation in
                 Thread.detachNewThread { unsafe continuation.resume() }
             }
             elsewhere.cancel()
