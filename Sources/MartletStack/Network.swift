@@ -52,6 +52,8 @@ struct Network: ~Copyable {
     /// IP packets from ourselves to ourselves.
     var loopback: Burst
     var autoconfigurations: [Autoconfiguration]
+    /// Nil if the stack is all that the host has.
+    var share: StackShare?
     var counters = NetworkCounters()
     var news = InterfaceNews()
     /// When addresses, prefixes, routes or solicitations want to be looked at.
@@ -105,6 +107,9 @@ struct Network: ~Copyable {
     var isOwing: Bool {
         !packets.isEmpty || !frames.isEmpty || !loopback.isEmpty || neighbors.pending.readyCount > 0
     }
+
+    /// Whether it is this stack that answers who asks all stacks of the host.
+    var answersAll: Bool { share.map { $0.place == 0 } ?? true }
 
     mutating func drop(_ reason: PacketDrop) { counters[reason] &+= 1 }
 

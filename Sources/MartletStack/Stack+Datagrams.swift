@@ -6,8 +6,12 @@ extension Stack {
 
     /// Opens a socket on an address of ours or a group's, or on all of one version by `0.0.0.0` or `::`; port 0 is a random one
     /// that is free.
-    public mutating func bind(_ address: IPAddress, port: UInt16) throws(UDPBindError) -> SocketID {
-        try udp.bind(address, port: port, using: &network.random)
+    ///
+    /// Of several stacks of a host (``StackShare``), those whose sockets share the port say so: each gets the flows that are its own.
+    public mutating func bind(
+        _ address: IPAddress, port: UInt16, sharesPort: Bool = false
+    ) throws(UDPBindError) -> SocketID {
+        try udp.bind(address, port: port, sharesPort: sharesPort, using: &network.random)
     }
 
     /// Lets a socket receive from one peer only, and hear of ICMP errors about what it sends there.

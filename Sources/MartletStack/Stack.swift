@@ -41,11 +41,13 @@ public struct Stack: ~Copyable {
     /// Addresses of Ethernet interfaces are claimed first, unless ``InterfaceConfiguration/detectsConflicts`` is off: it takes
     /// some seconds until they may be used, and an ``InterfaceEvent`` tells.
     ///
+    /// A stack that is one of several of one host is given its share; see ``StackShare``.
+    ///
     /// - Precondition: there are 1 ... 255 interfaces, whose values make sense; each says which do. Frames have 126 bytes of
     ///   headroom or more.
     public init(
         _ interfaces: [InterfaceConfiguration], limits: StackLimits = StackLimits(), pool: borrowing FramePool,
-        secret: StackSecret, now: Instant
+        secret: StackSecret, share: StackShare? = nil, now: Instant
     ) {
         precondition(pool.storage.frameHeadroom >= Self.leastHeadroom, "frames need 126 bytes of headroom")
         var limits = limits
@@ -53,6 +55,8 @@ public struct Stack: ~Copyable {
         network = Network(interfaces, limits: limits.network, pool: pool, secret: secret, now: now)
         tcp = TCP(limits: limits.tcp, secret: StackSecret(using: &network.random), now: now)
         udp = UDP(limits: limits.udp, using: &network.random)
+        network.share = share
+        tcp.share = share
     }
 
     /// Bytes that headers may take before a payload: Ethernet with a tag 18, IPv4 with the longest source route 48, TCP 60.
@@ -139,7 +143,7 @@ public struct Stack: ~Copyable {
     }
 
     /// A packet of ours comes back to us.
-    private mutating func loopsBack(_ packet: consuming Frame, at now: Instant) {
+    mutating func loopsBack(_ packet: consuming Frame, at now: Instant) {
         // Nothing on the way could have changed it.
         packet.offload.insert(.checksumVerified)
         if plainArrives(packet, .loopback, on: packet.interface, at: now) { return }

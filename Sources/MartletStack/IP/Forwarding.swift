@@ -42,6 +42,7 @@ extension Network {
         }
         let source = Self.source(of: packet.bytes)
         if addresses.contains(destination) {
+            if share != nil { return hand(packet, &burst) }
             destinations.remember(Destination(address: destination, isOurs: true, validUntil: .distantFuture))
             return loopback.append(packet)
         }
@@ -60,6 +61,13 @@ extension Network {
             return finish(packet, to: group, on: interface, &burst)
         }
         resolve(packet, destination, route, &burst, at: now)
+    }
+
+    /// Hands a packet to ourselves to the driver, who knows which of the host's stacks it is for.
+    private func hand(_ packet: consuming Frame, _ burst: inout Burst) {
+        var packet = packet
+        packet.interface = Stack.itself
+        burst.append(packet)
     }
 
     /// Finds the link address of the next hop; the neighbors keep the packet until it is known.

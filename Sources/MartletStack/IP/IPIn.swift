@@ -185,12 +185,32 @@ extension Stack {
         datagramIsWhole(datagram, key, arrival)
     }
 
+    /// Whether a datagram that came in pieces is for this stack: pieces are for all stacks of a host, and each puts them together.
+    private func belongsHere(
+        _ datagram: RawSpan, _ key: FragmentKey, _ next: UInt8, _ arrival: Arrival
+    ) -> Bool {
+        guard let share = network.share, !arrival.isGroupPacket, datagram.byteCount >= 4 else { return true }
+        // What has no flow is answered once.
+        guard next == IPProtocol.tcp.rawValue || next == IPProtocol.udp.rawValue else { return network.answersAll }
+        let ends = FourTuple(
+            localAddress: key.destination, localPort: datagram.uint16(at: 2), remoteAddress: key.source,
+            remotePort: datagram.uint16(at: 0))
+        if share.isHome(of: ends) { return true }
+        // A socket that shares its port with none is nowhere else; one that does gets what comes home.
+        if next == IPProtocol.udp.rawValue { return udp.isAlone(ends) }
+        return tcp.knows(ends)
+    }
+
     /// Hands on a datagram that came in pieces, and gives its memory back.
     private mutating func datagramIsWhole(_ datagram: ReassembledDatagram, _ key: FragmentKey, _ arrival: Arrival) {
         var arrival = arrival
         arrival.isVerified = false
         arrival.isCongestionExperienced = datagram.isCongestionExperienced
         let ring = network.reassembly.ring(of: datagram)
+        let isOurs = network.reassembly.memory.withRun(of: ring, at: 0, count: datagram.byteCount) {
+            belongsHere($0, key, datagram.nextHeader, arrival)
+        }
+        guard isOurs else { return network.reassembly.release(datagram) }
         switch IPProtocol(rawValue: datagram.nextHeader) {
         case .tcp:
             guard !arrival.isGroupPacket else { break }

@@ -37,7 +37,7 @@ extension Network {
                     .v6(packet.source), linkAddress: sourceLink, of: .neighborSolicitation, on: arrival.interface,
                     at: arrival.now), of: packet.source, arrival)
         }
-        guard let own = interfaces[Int(arrival.interface)].linkAddress else { return }
+        guard answersAll, let own = interfaces[Int(arrival.interface)].linkAddress else { return }
         let answer = NDPMessage.neighborAdvertisement(
             NDPMessage.NeighborAdvertisement(
                 target: target, targetLink: own, isSolicited: !isProbe, isOverride: true))

@@ -167,6 +167,7 @@ extension Network {
     }
 
     private mutating func announce(_ entry: LocalAddress) {
+        guard answersAll else { return }
         switch entry.address {
         case .v4(let address): sendARPRequest(for: address, from: address, to: nil, on: entry.interface)
         case .v6(let address): sendUnsolicitedAdvertisement(of: address, on: entry.interface)

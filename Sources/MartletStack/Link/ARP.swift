@@ -13,7 +13,7 @@ extension Network {
         _ = neighbors.receiveARP(
             from: packet.senderIP, linkAddress: packet.senderMAC, isReply: packet.operation == .reply,
             isForUs: isForUs, on: arrival.interface, at: arrival.now)
-        guard isForUs, packet.operation == .request else { return }
+        guard isForUs, packet.operation == .request, answersAll else { return }
         let reply = ARPPacket(
             operation: .reply, senderMAC: own, senderIP: packet.targetIP, targetMAC: packet.senderMAC,
             targetIP: packet.senderIP)

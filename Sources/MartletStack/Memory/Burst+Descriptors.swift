@@ -185,6 +185,52 @@ extension Burst {
     }
 }
 
+/// Where the slots of an arena lie: for those who copy frames into it from another.
+@safe
+public struct FrameSlots: BitwiseCopyable, Sendable {
+    // SAFETY: whoever copies keeps the arena alive, and owns the slots that it copies to.
+    fileprivate let arena: UInt
+    fileprivate let capacity: Int
+    fileprivate let headroom: Int
+
+    /// Bytes of the longest frame that a slot has room for, behind its headroom.
+    public var frameRoom: Int { capacity - headroom }
+}
+
+extension Burst {
+    /// Where the slots of the burst's pool lie.
+    public var slots: FrameSlots {
+        FrameSlots(
+            arena: unsafe UInt(bitPattern: pool.header.pointee.arena), capacity: pool.frameCapacity,
+            headroom: pool.frameHeadroom)
+    }
+
+    /// Copies the first `count` frames, which may be of any arena, into the slots that lie in `positions`, and gives the frames back to
+    /// their pool. What was left to a link is done with: the checksum of a frame that has been in this machine's memory
+    /// alone counts as verified.
+    ///
+    /// - Precondition: there are so many, and none is longer than ``FrameSlots/frameRoom``.
+    @unsafe
+    public mutating func copyFirst(
+        _ count: Int, into positions: UnsafeMutablePointer<FrameDescriptor>, of slots: FrameSlots
+    ) {
+        precondition(count >= 0 && count <= self.count, "more frames than the burst has")
+        guard let arena = unsafe UnsafeMutableRawPointer(bitPattern: slots.arena) else { return }
+        for index in 0..<count {
+            var frame = unsafe descriptors[first &+ index]
+            precondition(Int(frame.length) <= slots.frameRoom, "a frame that is longer than a slot")
+            let slot = unsafe positions[index].slot
+            unsafe (arena + (Int(slot) &* slots.capacity &+ slots.headroom)).copyMemory(
+                from: pool.address(of: frame), byteCount: Int(frame.length))
+            (frame.slot, frame.start, frame.mark, frame.interface) = (slot, UInt16(slots.headroom), 0, 0)
+            let isTrusted = !frame.offload.isDisjoint(with: [.checksumPartial, .checksumVerified])
+            frame.offload = isTrusted ? .checksumVerified : []
+            unsafe positions[index] = frame
+        }
+        removeFirst(count)
+    }
+}
+
 extension FrameDescriptor {
     /// The slot of a ring's position that no slot has come to yet.
     @inlinable

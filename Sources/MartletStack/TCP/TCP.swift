@@ -15,6 +15,8 @@ struct TCP: ~Copyable {
     var cookies: SYNCookies
     var timeWaits: TupleTable<TimeWait>
     var ports: EphemeralPorts
+    /// Nil if the stack is all that the host has.
+    var share: StackShare?
 
     /// No connections yet, and this secret of 128 random bits.
     init(limits: TCPLimits, secret: SipHash.Key, now: Instant) {

@@ -159,6 +159,8 @@ extension TCP {
     mutating func chooseEnds(for tuple: FourTuple) -> (FourTuple, hash: UInt32, above: SequenceNumber?)? {
         var candidate = tuple
         var hash: UInt32 = 0
+        // Of several stacks of one host, the answers must come to this one.
+        let share = share
         var place: UInt32?
         // RFC 6191 §2 asks the peer for a newer timestamp or a greater number. Ours are both, once the clock of the timestamps has
         // moved on: the number is chosen above SND.NXT. What is old and late cannot get past newer timestamps; where there are
@@ -168,6 +170,7 @@ extension TCP {
         let latestWithout = end.advanced(byNanoseconds: -1_000_000_000)
         let chosen = ports.next(for: tuple, hash: demultiplexer.hash) { port in
             candidate.localPort = port
+            guard share?.isHome(of: candidate) ?? true else { return false }
             hash = demultiplexer.hash(of: candidate)
             guard !listeners.listens(at: candidate), demultiplexer.find(candidate, hash: hash, in: table) == nil,
                 synQueue.find(candidate, hash: hash) == nil

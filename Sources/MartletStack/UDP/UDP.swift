@@ -120,6 +120,11 @@ struct UDP: ~Copyable {
         return nil
     }
 
+    /// Whether the socket that a datagram is for gets all there is for its port, whichever stack of a host its flow belongs to.
+    func isAlone(_ ends: FourTuple) -> Bool {
+        sockets.findMostSpecific(ends).map { !sockets[$0].sharesPort } ?? false
+    }
+
     private mutating func tell(_ what: SocketEvents, _ slot: UInt32) {
         sockets[slot].events.formUnion(what)
         news.append(slot)
@@ -153,7 +158,7 @@ extension UDP {
     /// RFC 6056 §3.3.1: each such port is a random one. For datagrams the port is all that keeps strangers from answering
     /// in another's name (RFC 5452 §9.2), so it must not follow from one that was seen.
     mutating func bind(
-        _ address: IPAddress, port: UInt16, using random: inout some RandomNumberGenerator
+        _ address: IPAddress, port: UInt16, sharesPort: Bool = false, using random: inout some RandomNumberGenerator
     ) throws(UDPBindError) -> SocketID {
         var tuple = FourTuple(
             localAddress: address, localPort: port, remoteAddress: address.unspecified, remotePort: 0)
@@ -164,6 +169,7 @@ extension UDP {
             throw .inUse
         }
         guard let slot = sockets.open(tuple) else { throw .noSocket }
+        sockets[slot].sharesPort = sharesPort
         return sockets.id(of: slot)
     }
 

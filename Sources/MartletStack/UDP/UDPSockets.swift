@@ -56,6 +56,8 @@ struct UDPControlBlock: BitwiseCopyable {
     var marking = DatagramMarking()
     /// A datagram did not go for lack of room.
     var isRefused = false
+    /// Sockets of other stacks of the same host are bound to the same port.
+    var sharesPort = false
 }
 
 /// A bounded table of sockets. Allocates in `init` only.
