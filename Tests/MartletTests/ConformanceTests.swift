@@ -37,6 +37,7 @@ struct ConformanceTests {
     private static let stacks: [Conformance.Environment] = [
         .stack(.ipv4, seed: seed), .stack(.ipv6, seed: seed),
         .stack(.ipv4, limits: scarce, seed: seed, note: "scarce limits"), spinningStack,
+        .stack(.ipv4, cores: 2, seed: seed, note: "two cores"),
     ]
 
     private static var spinningStack: Conformance.Environment {

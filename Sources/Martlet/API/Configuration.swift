@@ -22,16 +22,23 @@ extension CoreSelection {
 }
 
 extension Runtime.Configuration {
-    /// The CPU of each core. A stack with links has one core: a link has one queue, and nobody spreads its flows yet.
+    /// The CPU of each core.
+    ///
+    /// Addresses that come and go are for a stack of one core: the others would have to follow.
     func cpus() throws(NetworkError) -> [Int?] {
-        guard case .stack(let interfaces) = transport, let first = interfaces.first else { return cores.cpus() }
-        let cpus = cores == .all ? Array(cores.cpus().prefix(1)) : cores.cpus()
-        guard cpus.count == 1 else {
+        let cpus = cores.cpus()
+        guard case .stack(let interfaces) = transport, cpus.count > 1 else { return cpus }
+        let changing = interfaces.first { $0.usesDHCP || $0.usesAutoconfiguration || $0.detectsConflicts }
+        if changing != nil, cores == .all { return Array(cpus.prefix(1)) }
+        if let changing {
             throw .link(
                 .unsupported(
-                    link: first.link.description, what: "a stack on \(cpus.count) cores over one link",
-                    remedy: "run it on one: cores: .count(1)"))
+                    link: changing.link.description,
+                    what: "DHCP, autoconfiguration or the detection of conflicts on \(cpus.count) cores",
+                    remedy: "give the interface its addresses, or run it on one core: cores: .count(1)"))
         }
+        if cpus.count > StackCores.most, cores == .all { return Array(cpus.prefix(StackCores.most)) }
+        guard cpus.count <= StackCores.most else { throw .limitReached("\(StackCores.most) cores with a stack") }
         return cpus
     }
 }

@@ -103,6 +103,11 @@ extension Core {
         snapshot.receiveBuffersReplaced = transport.slabs.replaced
         snapshot.sendBuffersExhausted = transport.segments.exhausted
         snapshot.completionQueueOverflows = transport.driver.overflows
+        if let exchanged = unsafe transport.driver.stack?.pointee.interfaces.exchange?.counters {
+            snapshot.framesHandedOver = exchanged.handedOver
+            snapshot.framesTakenOver = exchanged.takenOver
+            snapshot.handoversDropped = exchanged.dropped
+        }
         return snapshot
     }
 }

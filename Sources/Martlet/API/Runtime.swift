@@ -115,8 +115,18 @@ public final class Runtime: Sendable {
         }
         for signal in signals { martlet_signal_release(signal.rawValue) }
         let deadline = runtime.lingerDeadline(after: result)
-        for core in runtime.cores { await core.stop(lingerUntil: deadline) }
+        runtime.cores[0].links.stackCores?.willEnd()
+        await stop(runtime.cores, lingerUntil: deadline)
+        runtime.cores[0].links.interfaceNews.finish()
         return try result.get()
+    }
+
+    /// Ends all cores at once: those with stacks carry each other's frames to the end.
+    private static func stop(_ cores: [Core], lingerUntil deadline: Int64) async {
+        if cores.count == 1 { return await cores[0].stop(lingerUntil: deadline) }
+        await withTaskGroup(of: Void.self) { group in
+            for core in cores { group.addTask { await core.stop(lingerUntil: deadline) } }
+        }
     }
 
     /// Until when connections that the program has closed may deliver their last data: as long as their close timeout and a
@@ -136,7 +146,9 @@ public final class Runtime: Sendable {
         configuration.effectiveDriver = configuration.driver.resolved()
         // Beside a stack the kernel carries Unix-domain sockets and wakes the core, for which io_uring would keep the receive buffers.
         if case .stack = configuration.transport { configuration.effectiveDriver = .epoll }
-        let links = RuntimeLinks(limits: configuration.limits, cores: cpus.count)
+        var haveStacks = false
+        if case .stack = configuration.transport { haveStacks = true }
+        let links = RuntimeLinks(limits: configuration.limits, cores: cpus.count, haveStacks: haveStacks)
         var cores: [Core] = []
         var driver = ""
         do throws(NetworkError) {
@@ -147,7 +159,7 @@ public final class Runtime: Sendable {
                 cores.append(core)
             }
         } catch {
-            for core in cores { await core.stop() }
+            await stop(cores, lingerUntil: 0)
             throw error
         }
         let isFallback = configuration.driver == .automatic && driver.contains("refused")
@@ -230,6 +242,10 @@ public final class Runtime: Sendable {
         } catch {
             for (core, socket) in zip(cores, sockets) { await core.isolation.close(core, socket) }
             throw error
+        }
+        if let ports = cores[0].links.stackCores?.ports, let port = sockets.first?.address.port {
+            ports.claimForAll(port)
+            for (core, socket) in zip(cores, sockets) { await core.isolation.noteClaim(core, socket) }
         }
         return sockets
     }

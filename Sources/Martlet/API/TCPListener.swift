@@ -110,10 +110,10 @@ extension Core {
     }
 
     func openListener(
-        on address: SocketAddress, options: ConnectionOptions
+        on address: SocketAddress, options: ConnectionOptions, forAll: Bool = false
     ) throws(NetworkError) -> ListeningSocket {
         if let stack = unsafe transport.driver.stack, !address.isUnix {
-            return try unsafe ListeningSocket(address, options: options, stack: &stack.pointee)
+            return try unsafe ListeningSocket(address, options: options, forAll: forAll, stack: &stack.pointee)
         }
         guard transport.driver.hasKernel else { throw .addressNotAvailable(address) }
         return try ListeningSocket(
@@ -188,9 +188,11 @@ extension ListeningSocket {
         return unsafe martlet_connect(probe, &address) == -ECONNREFUSED
     }
 
-    /// A listener of a core's own stack, for that core alone.
-    init(_ wanted: SocketAddress, options: ConnectionOptions, stack: inout StackDriver) throws(NetworkError) {
-        let descriptor = try stack.listen(wanted, options)
+    /// A listener of a core's own stack.
+    init(
+        _ wanted: SocketAddress, options: ConnectionOptions, forAll: Bool, stack: inout StackDriver
+    ) throws(NetworkError) {
+        let descriptor = try stack.listen(wanted, options, forAll: forAll)
         let port = StackDescriptor(descriptor).flatMap { stack.address($0, local: true)?.port }
         self.init(descriptor: descriptor, address: wanted.with(port: port ?? 0))
     }
@@ -217,7 +219,13 @@ extension CoreIsolation {
     func openListener(
         _ core: Core, on address: SocketAddress, options: ConnectionOptions
     ) throws(NetworkError) -> ListeningSocket {
-        try core.openListener(on: address, options: options)
+        try core.openListener(on: address, options: options, forAll: true)
+    }
+
+    /// The port of a listener of the core's stack has been claimed for all cores.
+    func noteClaim(_ core: Core, _ socket: ListeningSocket) {
+        guard let (stack, descriptor) = unsafe core.transport.driver.ours(socket.descriptor) else { return }
+        unsafe stack.pointee.noteClaim(descriptor)
     }
 
     /// Closes a listener that was not put to work.

@@ -32,6 +32,8 @@ internal import MartletStack
     var framePool: FramePool?
 
     private var isStopping = false
+    /// The runtime ends, and this core has nothing to deliver any more.
+    private var hasDelivered = false
     /// Whom to tell when the thread has ended.
     private var ended: (() -> Void)?
     /// The runtime is shutting down: nothing listens any more.
@@ -148,6 +150,8 @@ internal import MartletStack
         transport.closeEverything()
         // The last word of connections that are reset.
         transport.driver.endRound(at: unsafe state.pointee.now)
+        links.stackCores?.ends()
+        if index == 0 { carryLastWords() }
         ended?()
     }
 
@@ -160,9 +164,24 @@ internal import MartletStack
     }
 
     var hasStopped: Bool {
-        let now = unsafe state.pointee.now.nanoseconds
-        return isStopping && !transport.isLingering
-            && !(transport.driver.isDelivering && now < transport.lastCloseDeadline)
+        guard isStopping else { return false }
+        if !hasDelivered {
+            let now = unsafe state.pointee.now.nanoseconds
+            hasDelivered =
+                !transport.isLingering && !(transport.driver.isDelivering && now < transport.lastCloseDeadline)
+            if hasDelivered { links.stackCores?.hasDelivered() }
+        }
+        return hasDelivered && links.stackCores?.allHaveDelivered ?? true
+    }
+
+    /// The first core transmits the last frames of the others, if it has their links.
+    private func carryLastWords() {
+        guard let cores = links.stackCores else { return }
+        while !cores.allHaveEnded {
+            transport.driver.endRound(at: unsafe state.pointee.now)
+            transport.driver.submit(timeout: 100_000)
+        }
+        transport.driver.endRound(at: unsafe state.pointee.now)
     }
 
     // MARK: The round

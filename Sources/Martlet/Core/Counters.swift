@@ -34,6 +34,12 @@ public struct CoreCounters: Sendable, Hashable {
     public internal(set) var datagramsReceived: UInt64 = 0
     public internal(set) var datagramsSent: UInt64 = 0
     public internal(set) var datagramsDropped: UInt64 = 0
+    /// Frames of other cores' flows that came to this core's links and went on to those, and those that came from other cores' links.
+    /// Copies of what all cores must see count as well.
+    public internal(set) var framesHandedOver: UInt64 = 0
+    public internal(set) var framesTakenOver: UInt64 = 0
+    /// Frames for other cores that were dropped, because those did not take them in, or there was no memory for a copy.
+    public internal(set) var handoversDropped: UInt64 = 0
     /// Open connections, listeners and sockets now.
     public internal(set) var open: Int = 0
 

@@ -8,13 +8,21 @@ final class RuntimeLinks: Sendable {
         var arena: FrameArena?
         /// Pipes of which one end is open.
         var waiting: [String: PipeEnd] = [:]
+        /// What the cores have in common of the stack's interfaces, by their places.
+        var members: [Int: Int] = [:]
+        var addresses: [Int: MACAddress] = [:]
     }
 
     private let state = Mutex(State())
     private let limits: Limits
     private let cores: Int
+    /// Who wants to hear of the stack's interfaces.
+    let interfaceNews = InterfaceSubscribers()
+    /// What the cores have between them if each has a stack, and there are several.
+    let stackCores: StackCores?
 
-    init(limits: Limits, cores: Int) {
+    init(limits: Limits, cores: Int, haveStacks: Bool = false) {
+        stackCores = haveStacks && cores > 1 ? StackCores(count: cores) : nil
         self.limits = limits
         self.cores = max(1, cores)
     }
@@ -32,6 +40,29 @@ final class RuntimeLinks: Sendable {
             }
         }
         return try result.get().makePool(share: limits.framesPerCore)
+    }
+
+    /// What the cores' pools are of; nil before the first of them.
+    var arena: FrameArena? { state.withLock { $0.arena } }
+
+    /// The runtime's number in the network of an interface: one for all cores.
+    func member(of network: MemoryNetwork, interface: Int) -> Int {
+        state.withLock { state in
+            if let member = state.members[interface] { return member }
+            let member = network.makeMember()
+            state.members[interface] = member
+            return member
+        }
+    }
+
+    /// An address for an interface that has none: one for all cores.
+    func address(ofInterface place: Int, using random: inout some RandomNumberGenerator) -> MACAddress {
+        state.withLock { state in
+            if let address = state.addresses[place] { return address }
+            let address = MACAddress.random(using: &random)
+            state.addresses[place] = address
+            return address
+        }
     }
 
     /// One end of the pipe of that name: the first to come makes it, the second takes the other end.

@@ -11,6 +11,7 @@
 // Between two pools over one arena a position is never empty of memory: who puts a frame there takes the free slot that lies
 // there, and who takes a frame leaves a free slot (netmap's swapping of buffers). So each pool keeps as many as it has, no frame
 // has to be sent back, and the only lines that cross are those of the frames themselves. Within one pool descriptors are moved.
+// Between two arenas the producer copies a frame into the slot that lies in its position, which is of the consumer's pool.
 
 internal import CMartlet
 internal import MartletStack
@@ -43,13 +44,37 @@ struct RingSide: ~Copyable {
     let capacity: Int
     /// Frames pass between two pools, and perhaps two threads: slots are swapped, and a sleeper is looked for with a fence.
     let isShared: Bool
+    /// Between two arenas: where the consumer's slots lie.
+    let slots: FrameSlots?
+    /// What has to live as long as the ring: the consumer's arena, and what its sides are woken by.
+    private let keeper: AnyObject?
 
     /// A ring for `capacity` frames, rounded up to a power of two.
-    init(capacity wanted: Int, isShared: Bool) {
+    convenience init(capacity: Int, isShared: Bool) {
+        self.init(capacity, isShared: isShared, slots: nil, keeping: nil)
+    }
+
+    /// A ring into the pool of `burst`, from another arena: `capacity` slots of the pool lie in it, or fewer if the pool has not eight
+    /// times as many. Nil if it has hardly any.
+    ///
+    /// It is made by the consumer. When that leaves, the slots stay in the ring, where the producer may be writing.
+    convenience init?(copyingInto burst: borrowing Burst, capacity wanted: Int, keeping keeper: AnyObject) {
+        var count = wanted
+        while count * 8 > burst.freeFrames, count > 1 { count /= 2 }
+        guard count >= 8 else { return nil }
+        self.init(count, isShared: true, slots: burst.slots, keeping: keeper)
+        for position in 0..<capacity {
+            guard unsafe burst.stock(positions + position) else { preconditionFailure("a pool that has shrunk") }
+        }
+    }
+
+    private init(_ wanted: Int, isShared: Bool, slots: FrameSlots?, keeping keeper: AnyObject?) {
         precondition(wanted > 0 && wanted <= 1 << 20, "a ring has room for 1 ... 2²⁰ frames")
         capacity = wanted == 1 ? 1 : 1 << (Int.bitWidth - (wanted - 1).leadingZeroBitCount)
         mask = UInt(capacity - 1)
         self.isShared = isShared
+        self.slots = slots
+        self.keeper = keeper
         unsafe producer = Self.allocateSide()
         unsafe consumer = Self.allocateSide()
         let raw = UnsafeMutableRawPointer.allocate(
@@ -104,7 +129,9 @@ struct RingSide: ~Copyable {
 
     @inline(__always)
     private func put(_ count: Int, of burst: inout Burst, at target: UnsafeMutablePointer<FrameDescriptor>) {
-        if isShared {
+        if let slots {
+            unsafe burst.copyFirst(count, into: target, of: slots)
+        } else if isShared {
             unsafe burst.swapFirst(count, into: target)
         } else {
             unsafe burst.withDescriptors {
@@ -268,4 +295,23 @@ struct RingSide: ~Copyable {
             unsafe consumer.pointee.index.store(freed, ordering: .releasing)
         }
     }
+}
+
+/// A ring that somebody else keeps alive. Calls count no reference: the count's line would go to and fro between the ring's two cores.
+@safe struct RingReference: BitwiseCopyable {
+    // SAFETY: whoever holds it keeps the ring as well.
+    private let ring: Unmanaged<FrameRing>
+
+    init(_ ring: FrameRing) { unsafe self.ring = .passUnretained(ring) }
+
+    func put(_ burst: inout Burst) -> Int { unsafe ring._withUnsafeGuaranteedRef { $0.put(&burst) } }
+
+    func take(into burst: inout Burst) -> Int { unsafe ring._withUnsafeGuaranteedRef { $0.take(into: &burst) } }
+
+    /// The consumer is going to sleep until there is a frame. Returns false if there is one.
+    func prepareConsumer(eventDescriptor: Int32) -> Bool {
+        unsafe ring._withUnsafeGuaranteedRef { $0.prepareConsumer(frames: 1, eventDescriptor: eventDescriptor) }
+    }
+
+    func wokeConsumer() { unsafe ring._withUnsafeGuaranteedRef { $0.wokeConsumer() } }
 }

@@ -19,8 +19,29 @@ extension LinkName {
         }
     }
 
-    private func openTAP(_ frameRoom: Int) throws(LinkError) -> TAPLink {
+    /// Opens one queue of several, each for a core of its own.
+    ///
+    /// - Parameters:
+    ///   - place: which of them: for AF_XDP it is counted from the name's queue.
+    ///   - group: a number that all queues of a runtime have in common, and no others.
+    func open(queue place: Int, group: UInt16, for pool: borrowing FramePool) throws(LinkError) -> AnyLink {
+        switch kind {
+        case .tap, .tun: return AnyLink(try openTAP(pool.frameCapacity - pool.headroom, isMultiqueue: true))
+        case .packet:
+            var options = PacketLink.Options()
+            options.fanout = PacketLink.Fanout(group: group, keepsFragmentsTogether: false)
+            return AnyLink(try PacketLink(name, options: options))
+        case .xdp: return AnyLink(try XDPLink(interface: name, queue: queue + place, pool: pool))
+        case .null, .memory:
+            throw .unsupported(
+                link: description, what: "a queue for each core", remedy: "leave usesQueues off, or use a MemoryNetwork"
+            )
+        }
+    }
+
+    private func openTAP(_ frameRoom: Int, isMultiqueue: Bool = false) throws(LinkError) -> TAPLink {
         var options = TAPLink.Options()
+        options.isMultiqueue = isMultiqueue
         options.medium = kind == .tap ? .ethernet : .ip
         // The kernel may send large segments where they fit.
         options.receivesLargeSegments = frameRoom > 65_549

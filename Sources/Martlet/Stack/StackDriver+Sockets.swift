@@ -7,21 +7,59 @@ internal import MartletStack
 extension StackDriver {
     // MARK: Opening
 
-    mutating func listen(_ address: SocketAddress, _ options: ConnectionOptions) throws(NetworkError) -> Int32 {
+    /// Listens. `forAll` says that all cores of the runtime are to listen on the port, and will claim it together.
+    mutating func listen(
+        _ address: SocketAddress, _ options: ConnectionOptions, forAll: Bool = false
+    ) throws(NetworkError) -> Int32 {
         let (local, port) = try bindable(address)
+        releaseLingering()
         var settings = ListenerSettings()
         settings.backlog = max(1, options.backlog)
         settings.connection = TCPSettings(options)
         do throws(ListenError) {
-            let id = try stack.listen(on: local, port: port, settings)
-            listeners.open(id.index, id)
-            return StackDescriptor(.listener, id.index).number
+            for _ in 0..<Self.portsTried {
+                let id = try stack.listen(on: local, port: port, settings)
+                if mayListen(id, isNew: port == 0, forAll: forAll) {
+                    listeners.open(id.index, id)
+                    if !forAll { listeners[id.index].flags.insert(.hasClaim) }
+                    return StackDescriptor(.listener, id.index).number
+                }
+                stack.close(id)
+                if port != 0 { break }
+            }
+            throw ListenError.inUse
         } catch {
             switch error {
             case .inUse: throw .addressInUse(address)
             case .noListener: throw .limitReached("stackLimits.tcp.listeners")
             case .noSettings: throw .limitReached("stackLimits.tcp.settings")
             }
+        }
+    }
+
+    /// Ports that are tried where any will do, before it is said that there is none: another core may have those.
+    private static var portsTried: Int { 64 }
+
+    /// Whether the other cores leave a listener its port; then it is claimed, unless all claim it together.
+    private func mayListen(_ id: ListenerID, isNew: Bool, forAll: Bool) -> Bool {
+        guard let exchange = interfaces.exchange, let port = stack.endpoint(of: id)?.port else { return true }
+        let ports = exchange.cores.ports
+        if forAll { return !isNew || ports.mask(port, isDatagrams: false) == 0 }
+        return ports.claim(port, isDatagrams: false, by: exchange.index, isNew: isNew, isExclusive: false)
+    }
+
+    /// A listener's port has been claimed for all cores together.
+    func noteClaim(_ descriptor: StackDescriptor) { listeners[descriptor.place].flags.insert(.hasClaim) }
+
+    /// Gives back the ports of listeners that are closed, as far as their connections have ended.
+    private mutating func releaseLingering() {
+        guard let exchange = interfaces.exchange else { return }
+        for position in lingeringPorts.indices.reversed() {
+            let port = lingeringPorts[position]
+            if stack.hasConnections(onPort: port) { continue }
+            lingeringPorts.swapAt(position, lingeringPorts.count - 1)
+            lingeringPorts.removeLast()
+            exchange.cores.ports.release(port, isDatagrams: false, by: exchange.index)
         }
     }
 
@@ -46,12 +84,19 @@ extension StackDriver {
     }
 
     /// Opens a datagram socket.
-    mutating func bind(_ address: SocketAddress) throws(NetworkError) -> Int32 {
+    mutating func bind(_ address: SocketAddress, sharesPort: Bool) throws(NetworkError) -> Int32 {
         let (local, port) = try bindable(address)
         do throws(UDPBindError) {
-            let id = try stack.bind(local ?? .v6(.any), port: port)
-            datagrams.open(id.index, id)
-            return StackDescriptor(.datagrams, id.index).number
+            for _ in 0..<Self.portsTried {
+                let id = try stack.bind(local ?? .v6(.any), port: port, sharesPort: sharesPort)
+                if mayBind(id, isNew: port == 0, isExclusive: !sharesPort) {
+                    datagrams.open(id.index, id)
+                    return StackDescriptor(.datagrams, id.index).number
+                }
+                stack.close(id)
+                if port != 0 { break }
+            }
+            throw UDPBindError.inUse
         } catch {
             switch error {
             case .inUse: throw .addressInUse(address)
@@ -61,6 +106,12 @@ extension StackDriver {
             case .unreachable: throw .unreachable(address)
             }
         }
+    }
+
+    private func mayBind(_ id: SocketID, isNew: Bool, isExclusive: Bool) -> Bool {
+        guard let exchange = interfaces.exchange, let port = stack.endpoints(of: id)?.local.port else { return true }
+        return exchange.cores.ports.claim(
+            port, isDatagrams: true, by: exchange.index, isNew: isNew, isExclusive: isExclusive)
     }
 
     /// What can be listened on: an address of ours, or nil for all of them.
@@ -107,11 +158,24 @@ extension StackDriver {
             stack.release(socket.id)
             connections.close(place)
         case .listener:
-            stack.close(listeners[place].id)
+            let (id, hasClaim) = (listeners[place].id, listeners[place].flags.contains(.hasClaim))
+            let port = stack.endpoint(of: id)?.port
+            stack.close(id)
             listeners.close(place)
+            if let exchange = interfaces.exchange, let port, hasClaim {
+                if stack.hasConnections(onPort: port) {
+                    lingeringPorts.append(port)
+                } else {
+                    exchange.cores.ports.release(port, isDatagrams: false, by: exchange.index)
+                }
+            }
         case .datagrams:
+            let port = stack.endpoints(of: datagrams[place].id)?.local.port
             stack.close(datagrams[place].id)
             datagrams.close(place)
+            if let exchange = interfaces.exchange, let port {
+                exchange.cores.ports.release(port, isDatagrams: true, by: exchange.index)
+            }
         }
     }
 
@@ -182,6 +246,7 @@ extension TCPSettings {
     init(_ options: ConnectionOptions) {
         self.init()
         noDelay = options.noDelay
+        lingerSeconds = Self.seconds(of: options.closeTimeout)
         if let asked = options.keepAlive {
             keepAlive = TCPKeepAlive(
                 idleSeconds: UInt16(clamping: max(1, asked.idle.components.seconds)),
@@ -190,6 +255,13 @@ extension TCPSettings {
         }
         receiveLimit = options.kernelReceiveBuffer.map { UInt32(clamping: $0) }
         sendLimit = options.kernelSendBuffer.map { UInt32(clamping: $0) }
+    }
+
+    /// A close timeout in whole seconds, rounded up. At least one: 0 would drop what the stack has taken over.
+    private static func seconds(of timeout: Duration) -> UInt16 {
+        let (seconds, attoseconds) = timeout.components
+        let (whole, overflows) = seconds.addingReportingOverflow(attoseconds > 0 ? 1 : 0)
+        return overflows ? .max : UInt16(clamping: max(1, whole))
     }
 }
 

@@ -21,6 +21,11 @@ internal import MartletStack
     /// What the next send sends.
     let pieces: UnsafeMutablePointer<iovec>
 
+    /// Ports of listeners that are closed, and whose connections are open: their frames come to this core still.
+    var lingeringPorts: [UInt16] = []
+    /// Whom to tell of the interfaces' addresses: on one core alone, as all have the same.
+    private let interfaceChanged: ((InterfaceEvent) -> Void)?
+
     /// Sockets to be served in this turn, and in the next.
     private var turn: [Int32] = []
     private var turnPosition = 0
@@ -31,9 +36,12 @@ internal import MartletStack
 
     init(
         _ interfaces: consuming StackLinks, limits: StackLimits, pool: borrowing FramePool, secret: StackSecret,
-        now: Instant
+        now: Instant, interfaceChanged: ((InterfaceEvent) -> Void)?
     ) {
-        stack = Stack(interfaces.configurations, limits: limits, pool: pool, secret: secret, now: now)
+        self.interfaceChanged = interfaceChanged
+        let share = interfaces.exchange.map { StackShare(place: $0.index, of: $0.cores.spread) }
+        stack = Stack(
+            interfaces.configurations, limits: limits, pool: pool, secret: secret, share: share, now: now)
         self.interfaces = interfaces
         connections = StackSocketTable(capacity: limits.tcp.connections)
         listeners = StackSocketTable(capacity: limits.tcp.listeners)
@@ -106,7 +114,7 @@ internal import MartletStack
             if !events.isDisjoint(with: [.readable, .error]), datagrams[place].flags.contains(.isArmed) {
                 known.append(Completion(token: datagrams[place].token(.readable), result: 0, more: true))
             }
-        case .interface: break
+        case .interface(let event): interfaceChanged?(event)
         }
     }
 

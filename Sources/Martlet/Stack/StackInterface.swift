@@ -53,6 +53,8 @@ extension TransportChoice {
 public struct StackInterface: Sendable {
     /// What carries its frames.
     public var link: LinkName
+    /// The network in this process's memory that carries them instead. Nil, the default, if it is the link.
+    public var network: MemoryNetwork?
     /// Addresses with their prefixes, such as `10.0.0.2/24` and `fd00::2/64`.
     public var addresses: [InterfaceAddress]
     /// Routers to everywhere, by the order in which they are tried.
@@ -69,6 +71,13 @@ public struct StackInterface: Sendable {
     public var macAddress: MACAddress?
     /// Bytes of the largest packet, if it is to be less than the link takes.
     public var mtu: Int?
+    /// Each core opens a queue of the link for itself: one of a TAP that has several, a socket of a group on AF_PACKET, or, on AF_XDP,
+    /// the queues from the link's on. Default false: the first core has the link, and transmits for the others. A network in memory
+    /// has a queue for each core in any case.
+    ///
+    /// Whoever spreads the frames over the queues, the kernel or a card, does it by another hash than the cores: these hand over what
+    /// has come to the wrong one.
+    public var usesQueues = false
     /// What is done with VLAN tags.
     public var vlan = VLANPolicy.untagged
     /// What goes wrong on purpose with frames, to see how a program bears it. Default: nothing.
@@ -78,6 +87,12 @@ public struct StackInterface: Sendable {
         self.link = link
         self.addresses = addresses
         self.gateways = gateways
+    }
+
+    /// An interface on a network in memory, which needs no privilege and reaches the other runtimes on it.
+    public init(network: MemoryNetwork, addresses: [InterfaceAddress] = [], gateways: [IPAddress] = []) {
+        self.init(link: .memory(network.name), addresses: addresses, gateways: gateways)
+        self.network = network
     }
 }
 
@@ -109,13 +124,11 @@ extension StackInterface {
             FaultLink(link, receive: faults.receive, transmit: faults.transmit, seed: faults.seed, pool: pool))
     }
 
-    /// What the stack is to know of it, once its link is open.
-    func configuration(
-        on link: LinkProperties, random: inout some RandomNumberGenerator
-    ) -> InterfaceConfiguration {
+    /// What the stack is to know of it, once its link is open. `address` is for a link that has none of its own.
+    func configuration(on link: LinkProperties, address: @autoclosure () -> MACAddress) -> InterfaceConfiguration {
         let kind: InterfaceKind =
             switch link.medium {
-            case .ethernet: .ethernet(macAddress ?? link.macAddress ?? .random(using: &random))
+            case .ethernet: .ethernet(macAddress ?? link.macAddress ?? address())
             case .ip: .ip
             }
         var configuration = InterfaceConfiguration(kind, addresses: addresses, gateways: gateways)

@@ -9,6 +9,8 @@ internal import MartletStack
     /// Frames that a link had no room for yet.
     private let waiting: UnsafeMutablePointer<Burst>
     private let count: Int
+    /// The other cores, if there are any.
+    let exchange: CoreExchange?
     let configurations: [InterfaceConfiguration]
     private var received: Burst
     private var owed: Burst
@@ -18,18 +20,18 @@ internal import MartletStack
     private var watched: [Bool]
     private var isAsleep = false
 
-    /// Opens the links.
+    /// Opens the links. `address` gives one to an interface that has none.
     init(
-        _ interfaces: [StackInterface], pool: borrowing FramePool, random: inout some RandomNumberGenerator,
-        open: (LinkName, borrowing FramePool) throws(LinkError) -> AnyLink
+        _ interfaces: [StackInterface], pool: borrowing FramePool, exchange: CoreExchange?,
+        open: (Int, borrowing FramePool) throws(LinkError) -> AnyLink, address: (Int) -> MACAddress
     ) throws(LinkError) {
         let links = UnsafeMutablePointer<AnyLink>.allocate(capacity: max(1, interfaces.count))
         let waiting = UnsafeMutablePointer<Burst>.allocate(capacity: max(1, interfaces.count))
         var configurations: [InterfaceConfiguration] = []
         do throws(LinkError) {
             for (place, interface) in interfaces.enumerated() {
-                let link = interface.faulty(try open(interface.link, pool), pool: pool)
-                configurations.append(interface.configuration(on: link.properties, random: &random))
+                let link = interface.faulty(try open(place, pool), pool: pool)
+                configurations.append(interface.configuration(on: link.properties, address: address(place)))
                 unsafe (links + place).initialize(to: link)
                 unsafe (waiting + place).initialize(to: pool.makeBurst(capacity: 256))
             }
@@ -43,6 +45,8 @@ internal import MartletStack
         var loopback = InterfaceConfiguration.loopback
         loopback.mtu = configurations.map(\.mtu).min() ?? min(65_535, pool.frameCapacity - pool.headroom)
         configurations.append(loopback)
+        exchange?.isEthernet = configurations.map { if case .ethernet = $0.kind { true } else { false } }
+        self.exchange = exchange
         unsafe self.links = links
         unsafe self.waiting = waiting
         count = interfaces.count
@@ -65,7 +69,7 @@ internal import MartletStack
     private static var burstsARound: Int { 4 }
 
     mutating func receive(into stack: inout Stack, at now: Instant) {
-        hasMore = false
+        hasMore = exchange?.takeOver(into: &stack, at: now) ?? false
         // A copy: the thread sanitizer's compiler takes an element for an access of all that is here.
         let links = unsafe links
         for place in 0..<count {
@@ -73,7 +77,11 @@ internal import MartletStack
             while true {
                 let frames = unsafe links[place].receive(into: &received)
                 if frames == 0 { break }
-                stack.ingress(&received, on: UInt8(place), at: now)
+                if let exchange {
+                    exchange.sort(&received, on: UInt8(place), into: &stack, at: now)
+                } else {
+                    stack.ingress(&received, on: UInt8(place), at: now)
+                }
                 bursts += 1
                 if frames < Burst.defaultCapacity { break }
                 if bursts == Self.burstsARound {
@@ -87,16 +95,34 @@ internal import MartletStack
     /// Lets out what the stack owes, as long as every link has room: who is slow holds the others up for a while, and what waits
     /// is no more than a burst each.
     mutating func transmit(from stack: inout Stack, at now: Instant) {
+        defer { exchange?.handOver() }
         guard flush() else { return }
         while true {
             let isPaid = stack.egress(into: &owed, at: now)
-            distribute()
-            if !flush() || isPaid { return }
+            distribute(stack)
+            if !flush() { return }
+            if isPaid { break }
         }
+        if let exchange { transmitForOthers(exchange, stack) }
     }
 
-    private mutating func distribute() {
+    /// Lets out what other cores transmit by the links of this one, a few bursts a round.
+    private mutating func transmitForOthers(_ exchange: CoreExchange, _ stack: borrowing Stack) {
+        for _ in 0..<4 * Self.burstsARound {
+            exchange.takeDepartures(into: &owed)
+            if owed.isEmpty { return }
+            distribute(stack)
+            if !flush() { return }
+        }
+        hasMore = true
+    }
+
+    private mutating func distribute(_ stack: borrowing Stack) {
         while let frame = owed.popFirst() {
+            if frame.interface == Stack.itself, let exchange {
+                exchange.loop(frame, stack)
+                continue
+            }
             let place = Int(frame.interface)
             // A stranger behind the loopback: nobody is there.
             if place >= count { continue }
@@ -106,7 +132,7 @@ internal import MartletStack
 
     /// Transmits what waits. Returns whether all of it has gone.
     private func flush() -> Bool {
-        var isEmpty = true
+        var isEmpty = exchange?.hasRoom ?? true
         for place in 0..<count where unsafe !waiting[place].isEmpty {
             _ = unsafe links[place].transmit(&waiting[place])
             if unsafe !waiting[place].isEmpty { isEmpty = false }
@@ -114,7 +140,7 @@ internal import MartletStack
         return isEmpty
     }
 
-    var isBusy: Bool { hasMore }
+    var isBusy: Bool { hasMore || exchange?.isBusy ?? false }
 
     // MARK: Sleeping
 
@@ -122,6 +148,10 @@ internal import MartletStack
     mutating func prepareToSleep(_ watch: (Int, LinkSleep) -> Void) -> Int64? {
         var deadline = Int64.max
         isAsleep = true
+        if let exchange, !exchange.prepareToSleep() {
+            wokeUp()
+            return nil
+        }
         for place in 0..<count {
             let room = unsafe waiting[place].isEmpty ? 0 : 1
             let sleep = unsafe links[place].prepareToSleep(for: LinkWish(frames: 1, room: room))
@@ -142,6 +172,7 @@ internal import MartletStack
     mutating func wokeUp() {
         guard isAsleep else { return }
         isAsleep = false
+        exchange?.wokeUp()
         for place in 0..<count { unsafe links[place].wokeUp() }
     }
 

@@ -56,6 +56,8 @@ struct StackSocketFlags: OptionSet, BitwiseCopyable {
     static let isAtEnd = StackSocketFlags(rawValue: 1 << 6)
     /// Closing it resets the connection.
     static let resetsOnClose = StackSocketFlags(rawValue: 1 << 7)
+    /// A listener's port is claimed among the cores.
+    static let hasClaim = StackSocketFlags(rawValue: 1 << 8)
 }
 
 /// A socket of the stack's, in the table of its kind.

@@ -22,7 +22,7 @@ extension Driver {
     }
 
     func openDatagramSocket(_ address: SocketAddress, reusePort: Bool) throws(NetworkError) -> Int32 {
-        if carries(address) { return try unsafe stack.unsafelyUnwrapped.pointee.bind(address) }
+        if carries(address) { return try unsafe stack.unsafelyUnwrapped.pointee.bind(address, sharesPort: reusePort) }
         guard hasKernel else { throw .addressNotAvailable(address) }
         var kernelAddress = try address.kernelAddress()
         let descriptor = unsafe martlet_datagram_socket(&kernelAddress, reusePort)

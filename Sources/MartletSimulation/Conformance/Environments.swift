@@ -44,13 +44,15 @@ extension Conformance.Environment {
     ///
     /// - Parameters:
     ///   - family: not ``Family/unix``: those sockets stay the kernel's.
-    ///   - limits: of the core.
+    ///   - cores: how many, each with a stack.
+    ///   - limits: of each core.
     ///   - stackLimits: of its stack.
     public static func stack(
-        _ family: Family, limits: Limits = .init(), stackLimits: StackLimits = .server, seed: UInt64, note: String = ""
+        _ family: Family, cores: Int = 1, limits: Limits = .init(), stackLimits: StackLimits = .server, seed: UInt64,
+        note: String = ""
     ) -> Conformance.Environment {
         precondition(family != .unix, "Unix-domain sockets are not the stack's")
-        var configuration = Runtime.Configuration(transport: .stack([]), cores: .count(1), limits: limits)
+        var configuration = Runtime.Configuration(transport: .stack([]), cores: .count(cores), limits: limits)
         configuration.stackLimits = stackLimits
         return .init(
             name: "stack, \(family.rawValue)" + (note.isEmpty ? "" : ", \(note)"), configuration: configuration,

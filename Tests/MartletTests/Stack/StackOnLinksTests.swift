@@ -38,6 +38,27 @@ struct StackOnLinksTests {
         #expect(try server.ends().status == 0)
     }
 
+    @Test(
+        "two cores behind one queue serve the kernel's TCP, each its own flows, and one of them answers pings",
+        arguments: PeerLink.allCases)
+    func cores(_ kind: PeerLink) throws {
+        let hosts = try StackHosts(kind)
+        let server = try hosts.serve("EchoServer", "--port", "7007", "--cores", "2")
+        let line = String(repeating: "swift", count: 250)
+        // That all of them belong to the first core is as likely as so many coins that fall on one side.
+        for _ in 0..<12 {
+            let client = try hosts.peer.run(
+                Example.path("EchoClient"), "--host", "10.77.0.2", "--port", "7007", "--message", line, "--count",
+                "50")
+            #expect(client.status == 0, "\(client.errors)")
+            #expect(client.output == String(repeating: line + "\n", count: 50))
+        }
+        let ping = try hosts.peer.run("ping", "-c", "3", "-i", "0.2", "-W", "5", "10.77.0.2")
+        #expect(ping.output.contains("3 packets transmitted, 3 received") && !ping.output.contains("DUP"))
+        server.signal()
+        #expect(try server.ends().status == 0)
+    }
+
     @Test("our client over the stack is served by the kernel's TCP", arguments: [PeerLink.packet, .xdp])
     func client(_ kind: PeerLink) throws {
         let hosts = try StackHosts(kind)

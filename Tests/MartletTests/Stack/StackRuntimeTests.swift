@@ -116,13 +116,19 @@ struct StackRuntimeTests {
         }
     }
 
-    @Test("a stack with a link has one core, and says so if more are asked for")
-    func oneCore() async {
-        var configuration = Self.configuration([StackInterface(link: .memory("a"))])
-        configuration.cores = .count(2)
-        let refused = configuration
-        let error = await #expect(throws: NetworkError.self) { try await Runtime.run(refused) { _ in } }
-        #expect("\(error as Any)".contains(".count(1)"))
+    @Test("addresses that may change are for one core, and a runtime that asks for more is told so")
+    func changingAddresses() async {
+        for change in [
+            { $0.usesDHCP = true }, { $0.usesAutoconfiguration = true }, { $0.detectsConflicts = true },
+        ] as [(inout StackInterface) -> Void] {
+            var interface = StackInterface(link: .memory("a"))
+            change(&interface)
+            var configuration = Self.configuration([interface])
+            configuration.cores = .count(2)
+            let refused = configuration
+            let error = await #expect(throws: NetworkError.self) { try await Runtime.run(refused) { _ in } }
+            #expect("\(error as Any)".contains(".count(1)"))
+        }
     }
 
     @Test("a transport is read from the words of a command line, and what is wrong is named")
