@@ -111,8 +111,12 @@ internal import MartletStack
         case .socket(let id, let events):
             let place = id.index
             guard datagrams.isOpen(place), datagrams[place].id == id else { return }
-            if !events.isDisjoint(with: [.readable, .error]), datagrams[place].flags.contains(.isArmed) {
+            guard !events.isDisjoint(with: [.readable, .error]) else { return }
+            if datagrams[place].flags.contains(.isArmed) {
                 known.append(Completion(token: datagrams[place].token(.readable), result: 0, more: true))
+            } else {
+                // Nobody waits for it yet. Whoever comes to is told.
+                datagrams[place].flags.insert(.isReadable)
             }
         case .interface(let event): interfaceChanged?(event)
         }
@@ -246,6 +250,9 @@ internal import MartletStack
 
     mutating func pollReadable(_ token: Token, _ descriptor: StackDescriptor) {
         arm(&datagrams[descriptor.place], token)
+        if datagrams[descriptor.place].flags.remove(.isReadable) != nil {
+            known.append(Completion(token: token, result: 0, more: true))
+        }
     }
 
     private func arm<ID>(_ socket: inout StackSocket<ID>, _ token: Token) {

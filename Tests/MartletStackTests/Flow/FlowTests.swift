@@ -85,7 +85,7 @@ struct FlowTests {
     private static let udp: [UInt8] = [3, 0xE8, 0, 53, 0, 8, 0, 0]
 
     private static func destination(_ bytes: [UInt8], isEthernet: Bool = true) -> FlowDestination {
-        FlowDestination(of: bytes.span.bytes, isEthernet: isEthernet)
+        FlowDestination(of: unsafe bytes.span.bytes, isEthernet: isEthernet)
     }
 
     private static func isFlow(_ bytes: [UInt8], isEthernet: Bool = true, _ flow: Flow, opens: Bool = false) -> Bool {

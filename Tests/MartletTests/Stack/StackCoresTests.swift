@@ -8,7 +8,8 @@ import Testing
 @Suite("A stack on several cores")
 struct StackCoresTests {
     /// The sum of a counter over the cores.
-    private static func sum(_ runtime: Runtime, _ counter: KeyPath<CoreCounters, UInt64> & Sendable) async -> UInt64 {
+    private static func sum(_ runtime: Runtime, _ counter: any KeyPath<CoreCounters, UInt64> & Sendable) async -> UInt64
+    {
         await runtime.counters().reduce(0) { $0 + $1[keyPath: counter] }
     }
 
@@ -254,7 +255,7 @@ struct StackCoresTests {
         try await within(seconds: 60) {
             try await Runtime.run(StackRuntime.member(network, 1)) { server in
                 let checksums = Log<Stream.Checksum>()
-                try await server.serving(on: StackRuntime.address(1, 7)) { connection in
+                try await server.serving(on: StackRuntime.address(1, 7), options: .brief) { connection in
                     var checksum = Stream.Checksum()
                     for try await bytes in connection { checksum.add(bytes) }
                     checksums.append(checksum)

@@ -87,6 +87,28 @@ struct StackRuntimeTests {
         }
     }
 
+    @Test("a datagram that comes while nobody waits is had by whoever comes next")
+    func betweenReceives() async throws {
+        try await Runtime.run(Self.configuration()) { runtime in
+            try await runtime.cores[0].onCore {
+                let core = runtime.cores[0]
+                let left = try await core.bindUDP(on: .loopback(port: 0))
+                let right = try await core.bindUDP(on: .loopback(port: 0))
+                for number in UInt64(0)..<5 {
+                    try await left.send(Datagram(Bytes("\(number)"), to: right.address))
+                    // It has come before it is asked for.
+                    while Self.datagrams(of: core) == number { await Task.yield() }
+                    #expect(try await right.receive(within: .seconds(10))?.bytes == Bytes("\(number)"))
+                }
+            }
+        }
+    }
+
+    /// Datagrams that have come to sockets of a core's stack.
+    private static func datagrams(of core: Core) -> UInt64 {
+        unsafe core.transport.driver.stack.unsafelyUnwrapped.pointee.stack.counters.udp.datagramsIn
+    }
+
     @Test("connections that a program has closed deliver everything before its runtime ends")
     func delivers() async throws {
         let total = 3 << 20

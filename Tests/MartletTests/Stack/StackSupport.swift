@@ -26,16 +26,27 @@ enum StackRuntime {
     }
 }
 
+extension ConnectionOptions {
+    /// What a peer that has left does not acknowledge is not waited for long.
+    static var brief: ConnectionOptions {
+        var options = ConnectionOptions()
+        options.closeTimeout = .milliseconds(100)
+        return options
+    }
+}
+
 extension Runtime {
     /// Serves while `client` runs.
     func serving(
-        on address: SocketAddress, handler: @escaping ConnectionHandler = Stream.echo,
+        on address: SocketAddress, options: ConnectionOptions = .init(),
+        handler: @escaping ConnectionHandler = Stream.echo,
         client: @escaping @Sendable (SocketAddress) async throws -> Void
     ) async throws {
         let listening = Promise<SocketAddress>()
         try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
-                try await self.serve(on: address, onListening: { listening.keep($0) }, handler: handler)
+                try await self.serve(
+                    on: address, options: options, onListening: { listening.keep($0) }, handler: handler)
                 return false
             }
             group.addTask {
