@@ -115,7 +115,8 @@ public struct Stack: ~Copyable {
             // What goes to ourselves waits until the next round has taken in what is on its way already.
             if isPaid || network.loopback.isFull { return true }
             isPaid = tcp.egress(into: &network.packets, at: now)
-            if network.packets.isEmpty { return isPaid }
+            // Who could not pay for want of a frame keeps owing it: to ask again at once would be to ask for ever.
+            if network.packets.isEmpty { return isPaid || network.packets.freeFrames == 0 }
         }
         return false
     }

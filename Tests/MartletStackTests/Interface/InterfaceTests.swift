@@ -160,4 +160,21 @@ extension Host {
     mutating func send(_ socket: SocketID, _ bytes: [UInt8], to address: String, _ port: UInt16) -> UDPSent {
         unsafe stack.send(socket, bytes.span.bytes, to: IPAddress(address)!, port: port)
     }
+
+    @Test func `Without a frame egress is done at once, and what was owed goes when there are some`() throws {
+        var host = Host("192.0.2.1/24")
+        let listener = try host.stack.listen(on: 7)
+        var hoard = host.pool.makeBurst(capacity: 256)
+        hoard.appendFrames(host.pool.freeCount, length: 64)
+        let client = try host.stack.connect(to: IPAddress("192.0.2.1")!, port: 7)
+        var burst = host.pool.makeBurst()
+        let isPaid = host.stack.egress(into: &burst, at: host.now)
+        let (isEmpty, state) = (burst.isEmpty, host.stack.state(of: client))
+        #expect(isPaid && isEmpty && state == .synSent)
+        hoard.removeAll()
+        host.wait(.seconds(3))
+        let isThere = host.stack.accept(listener) != nil
+        let later = host.stack.state(of: client)
+        #expect(isThere && later == .established)
+    }
 }

@@ -42,12 +42,13 @@ struct StackScene: Sendable {
     }
 
     func eventually(
-        _ what: String, patience: Int = 20_000, because reason: (@Sendable (borrowing Stack) -> String)? = nil,
+        _ what: String, patience: Int = 20_000, every pause: Duration = .milliseconds(1),
+        because reason: (@Sendable (borrowing Stack) -> String)? = nil,
         _ condition: @escaping @Sendable (borrowing Stack) -> Bool
     ) async throws {
         for _ in 0..<patience {
             if await look(condition) { return }
-            try await core.sleep(for: .milliseconds(1))
+            try await core.sleep(for: pause)
         }
         let why = if let reason { await look(reason) } else { "" }
         throw Failed("never happened: \(what). \(why)")
@@ -223,6 +224,51 @@ struct StackFaultTests {
                 await listener.close()
             }
             try await scene.nothingIsHeld()
+        }
+    }
+
+    @Test("while there are no frames nothing moves and nothing breaks, and when they are back everything is finished")
+    func noFrames() async throws {
+        try await StackScene.play {
+            $0.limits.framesPerCore = 512
+        } _: { scene in
+            let core = scene.core
+            let total = 4 << 20
+            try await core.onCore {
+                let listener = try await core.listen(on: .loopback(port: 1))
+                async let sent: Void = core.withConnection(to: .loopback(port: 1)) {
+                    try await $0.send(Bytes(stream(from: 0, count: total)))
+                }
+                let connection = try #require(try await listener.accept())
+                var received: [UInt8] = []
+                while received.count < total / 4 { received += Array(try #require(try await connection.receive())) }
+                // Somebody else has them all.
+                let hoard = try await core.perform {
+                    try core.withFramePool { pool in
+                        var burst = pool.makeBurst(capacity: 512)
+                        burst.appendFrames(pool.freeCount, length: 64)
+                        return Holder(burst)
+                    }
+                }
+                #expect(try await scene.frames.free == 0)
+                // What was in the rings already is read, and then there is no more.
+                while let bytes = try? await connection.receive(within: .milliseconds(50)) { received += Array(bytes) }
+                #expect(received.count < total)
+                let before = await scene.look { $0.counters.tcp.segmentsOut }
+                // Longer than the timers of both ends are set to at first. The core goes on meanwhile, or this would never end.
+                try await core.sleep(for: .milliseconds(600))
+                #expect(
+                    await scene.look { $0.counters.tcp.segmentsOut } == before, "a segment in a frame that nobody had")
+                await core.perform { _ = hoard.take() }
+                while let bytes = try await connection.receive(within: .seconds(10)) { received += Array(bytes) }
+                expectSame(received, stream(from: 0, count: total))
+                try await connection.close()
+                try await sent
+                await listener.close()
+            }
+            try await scene.nothingIsHeld()
+            let frames = try await scene.frames
+            #expect(frames.free == frames.all, "frames are lost")
         }
     }
 }
