@@ -12,7 +12,9 @@ import PeerSupport
 struct RuntimePair: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "runtime-pair", abstract: "A server and its clients on one core, through the async API.",
-        subcommands: [EchoCommand.self, ConnectionsCommand.self, BulkCommand.self, LatencyCommand.self, IdleCommand.self])
+        subcommands: [
+            EchoCommand.self, ConnectionsCommand.self, BulkCommand.self, LatencyCommand.self, IdleCommand.self,
+        ])
 }
 
 enum Transport: String, ExpressibleByArgument, CaseIterable, Sendable {
@@ -96,7 +98,8 @@ struct ConnectionsCommand: AsyncParsableCommand {
 }
 
 struct BulkCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "bulk", abstract: "Bytes one way, over one connection.")
+    static let configuration = CommandConfiguration(
+        commandName: "bulk", abstract: "Bytes one way, over one connection.")
 
     @OptionGroup var common: CommonOptions
 

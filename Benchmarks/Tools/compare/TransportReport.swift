@@ -131,6 +131,7 @@ struct TransportReport {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         encoder.keyEncodingStrategy = .convertToSnakeCase
-        return try encoder.encode(Whole(machine: machine, command: command, runs: runs, bars: verdicts)) + Data("\n".utf8)
+        return try encoder.encode(Whole(machine: machine, command: command, runs: runs, bars: verdicts))
+            + Data("\n".utf8)
     }
 }
