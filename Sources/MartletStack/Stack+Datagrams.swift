@@ -4,8 +4,8 @@ extension Stack {
     /// UDP sockets that are open.
     public var socketCount: Int { udp.socketCount }
 
-    /// Opens a socket on an address of ours or a group's, or on all of one version by `0.0.0.0` or `::`; port 0 is a random one
-    /// that is free.
+    /// Opens a socket on an address of ours or a group's, on all of IPv4's by `0.0.0.0`, or on all there are by `::` (RFC 3493 §3.7);
+    /// port 0 is a random one that is free. IPv4's go to a socket on `0.0.0.0` and the same port, if there is one.
     ///
     /// Of several stacks of a host (``StackShare``), those whose sockets share the port say so: each gets the flows that are its own.
     public mutating func bind(
@@ -18,7 +18,8 @@ extension Stack {
     ///
     /// Throws ``UDPBindError/unreachable`` if there is no way to the peer from the socket's address.
     ///
-    /// - Precondition: the peer's address is of the IP version of the socket's and not unspecified, and the port is not 0.
+    /// - Precondition: the peer's address is of the IP version of the socket's, unless that is `::`, and not unspecified, and the port
+    ///   is not 0.
     public mutating func connect(_ id: SocketID, to remote: IPAddress, port: UInt16) throws(UDPBindError) {
         guard let tuple = udp.tuple(of: id) else { throw .closed }
         let isAny = tuple.localAddress.isUnspecified
@@ -30,7 +31,7 @@ extension Stack {
 
     /// Sends a datagram, whole or in pieces, or not at all.
     ///
-    /// - Precondition: the address is of the IP version of the socket's.
+    /// - Precondition: the address is of the IP version of the socket's, unless that is `::`.
     public mutating func send(_ id: SocketID, _ payload: RawSpan, to remote: IPAddress, port: UInt16) -> UDPSent {
         guard let tuple = udp.tuple(of: id) else { return .closed }
         let chosen =

@@ -152,8 +152,8 @@ struct UDP: ~Copyable {
 extension UDP {
     var socketCount: Int { sockets.count }
 
-    /// Opens a socket on an address of ours or a group's, or on all of one IP version's by `0.0.0.0` or `::`. Port 0 means any
-    /// that is free.
+    /// Opens a socket on an address of ours or a group's, on all of IPv4's by `0.0.0.0`, or on all there are by `::` (RFC 3493 §3.7),
+    /// of which a socket on `0.0.0.0` and the same port takes IPv4's. Port 0 means any that is free.
     ///
     /// RFC 6056 §3.3.1: each such port is a random one. For datagrams the port is all that keeps strangers from answering
     /// in another's name (RFC 5452 §9.2), so it must not follow from one that was seen.
@@ -194,7 +194,8 @@ extension UDP {
         guard let slot = sockets.slot(of: id) else { throw .closed }
         let bound = sockets[slot].tuple.localAddress
         precondition(bound.isUnspecified || bound == local, "a socket stays with its address")
-        precondition(bound.unspecified == remote.unspecified, "both ends of a socket are of one IP version")
+        precondition(
+            bound.unspecified == remote.unspecified || bound == .v6(.any), "both ends of a socket are of one IP version")
         precondition(!local.isUnspecified && !remote.isUnspecified && port != 0, "half an end")
         let tuple = FourTuple(
             localAddress: local, localPort: sockets[slot].tuple.localPort, remoteAddress: remote, remotePort: port)

@@ -148,13 +148,16 @@ struct UDPSockets: ~Copyable {
     }
 
     /// The socket that a datagram between these ends is for: one that is connected to the remote end, else one that is bound to
-    /// the local address, else one that is bound to the port alone.
+    /// the local address, else one that is bound to the port alone: that of its IP version, else that of both.
     func findMostSpecific(_ tuple: FourTuple) -> UInt32? {
         if let slot = find(tuple) { return slot }
         var wider = tuple
         (wider.remoteAddress, wider.remotePort) = (tuple.remoteAddress.unspecified, 0)
         if let slot = find(wider) { return slot }
         wider.localAddress = tuple.localAddress.unspecified
+        if let slot = find(wider) { return slot }
+        guard case .v4 = tuple.localAddress else { return nil }
+        (wider.localAddress, wider.remoteAddress) = (.v6(.any), .v6(.any))
         return find(wider)
     }
 }

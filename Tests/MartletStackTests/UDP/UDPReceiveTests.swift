@@ -115,6 +115,23 @@ import Testing
 
     // MARK: Whose
 
+    @Test func `A socket on no address hears both IP versions, unless another one hears IPv4`() throws {
+        var fixture = Fixture()
+        let both = try fixture.bind(Fixture.any6, 7)
+        expect(fixture.arrive([1], port: 7), is: .delivered)
+        let received = fixture.receive(both)
+        #expect(received?.bytes == [1] && received?.envelope.source == Fixture.theirs)
+        expect(fixture.arrive([2], from: Fixture.theirs6, to: Fixture.ours6, port: 7), is: .delivered)
+        #expect(fixture.receive(both)?.bytes == [2])
+        let narrow = try fixture.bind(Fixture.any, 7)
+        expect(fixture.arrive([3], port: 7), is: .delivered)
+        #expect(fixture.receive(narrow)?.bytes == [3])
+        #expect(fixture.receive(both) == nil)
+        // Not the other way about: IPv4's own hears nothing of IPv6.
+        _ = try fixture.bind(Fixture.any, 8)
+        expect(fixture.arrive([4], from: Fixture.theirs6, to: Fixture.ours6, port: 8), is: .noSocket)
+    }
+
     @Test func `The most specific socket gets a datagram`() throws {
         var fixture = Fixture()
         let wide = try fixture.bind(Fixture.any, 7)

@@ -87,6 +87,29 @@ struct StackRuntimeTests {
         }
     }
 
+    @Test("a socket on any address hears IPv4 and IPv6, and answers both")
+    func bothVersions() async throws {
+        try await Runtime.run(Self.configuration()) { runtime in
+            try await runtime.cores[0].onCore {
+                let core = runtime.cores[0]
+                let server = try await core.bindUDP(on: .any(port: 0))
+                let port = try #require(server.address.port)
+                let clients: [(SocketAddress, SocketAddress)] = [
+                    (.ipv4(.loopback, port: 0), .ipv4(.loopback, port: port)),
+                    (.ipv6(.loopback, port: 0), .ipv6(.loopback, port: port)),
+                ]
+                for (local, remote) in clients {
+                    let client = try await core.bindUDP(on: local)
+                    try await client.send(Datagram(Bytes("call"), to: remote))
+                    let heard = try #require(try await server.receive(within: .seconds(10)))
+                    #expect(heard.bytes == Bytes("call") && heard.peer == client.address)
+                    try await server.send(Datagram(Bytes("answer"), to: heard.peer))
+                    #expect(try await client.receive(within: .seconds(10))?.bytes == Bytes("answer"))
+                }
+            }
+        }
+    }
+
     @Test("a datagram that comes while nobody waits is had by whoever comes next")
     func betweenReceives() async throws {
         try await Runtime.run(Self.configuration()) { runtime in
