@@ -195,7 +195,8 @@ extension UDP {
         let bound = sockets[slot].tuple.localAddress
         precondition(bound.isUnspecified || bound == local, "a socket stays with its address")
         precondition(
-            bound.unspecified == remote.unspecified || bound == .v6(.any), "both ends of a socket are of one IP version")
+            bound.unspecified == remote.unspecified || bound == .v6(.any), "both ends of a socket are of one IP version"
+        )
         precondition(!local.isUnspecified && !remote.isUnspecified && port != 0, "half an end")
         let tuple = FourTuple(
             localAddress: local, localPort: sockets[slot].tuple.localPort, remoteAddress: remote, remotePort: port)
