@@ -79,7 +79,9 @@ public struct Stack: ~Copyable {
     /// - Precondition: the stack has this interface.
     public mutating func ingress(_ burst: inout Burst, on interface: UInt8 = 0, at now: Instant) {
         let link = network.interfaces[Int(interface)].prediction
-        while let frame = burst.popFirst() {
+        while true {
+            if burst.consumeFirst(if: { latestArrives($0, link, at: now) }) { continue }
+            guard let frame = burst.popFirst() else { return }
             if !plainArrives(frame, link, on: interface, at: now) { frameArrives(frame, on: interface, at: now) }
         }
     }

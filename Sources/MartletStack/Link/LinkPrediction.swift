@@ -27,6 +27,23 @@ struct LinkPrediction: BitwiseCopyable {
 
     private init() { (form, address) = (.loopback, 0) }
 
+    /// Whether packets of ours come back by it, which may have sources that no link carries.
+    var isLoopback: Bool { form == .loopback }
+
+    /// What may be the IPv4 packet of a frame; `nil` if the frame is not what is predicted.
+    @inline(__always)
+    @_lifetime(copy frame)
+    func ipv4Packet(of frame: RawSpan) -> RawSpan? {
+        if form == .ip { return frame }
+        guard form == .ethernet, frame.byteCount >= 54 else { return nil }
+        let first: UInt64 = frame.number(at: 0)
+        // The last two bytes are the source's first: it is no group.
+        guard first &>> 16 == address, first & 0x100 == 0, frame.uint16(at: 12) == EtherType.ipv4.rawValue else {
+            return nil
+        }
+        return frame.from(EthernetHeader.minimumLength)
+    }
+
     /// The packet of a frame; `nil` if the frame is not what is predicted.
     @inline(__always)
     func read(_ frame: RawSpan) -> PlainPacket? {

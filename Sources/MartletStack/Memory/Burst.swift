@@ -84,6 +84,21 @@ public struct Burst: ~Copyable {
         return frame
     }
 
+    /// Shows `body` the first frame where it lies, and gives it back to the pool if `body` returns true. Returns whether it has; false if
+    /// there is none.
+    @inline(__always)
+    mutating func consumeFirst(if body: (borrowing Frame) -> Bool) -> Bool {
+        guard first < end else { return false }
+        let frame = unsafe Frame(pool: pool, descriptor: descriptors[first])
+        let isDone = body(frame)
+        // It was the burst's all along.
+        let slot = frame.relinquish().slot
+        guard isDone else { return false }
+        pool.release(slot)
+        dropFirst(1)
+        return true
+    }
+
     /// Bytes that a frame of the burst's pool has room for, behind its headroom.
     @inlinable
     public var frameRoom: Int { pool.frameCapacity &- pool.frameHeadroom }

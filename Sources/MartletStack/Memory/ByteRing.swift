@@ -28,9 +28,9 @@ struct ByteRing: BitwiseCopyable {
     @inlinable
     var isNone: Bool { order == 255 }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds. Of no ring that is 0: the lowest bits of 255 shift all there is out.
     @inlinable
-    var capacity: Int { isNone ? 0 : RingMemory.blockSize &<< Int(order) }
+    var capacity: Int { RingMemory.blockSize &<< Int(order) }
 }
 
 // MARK: - Copying

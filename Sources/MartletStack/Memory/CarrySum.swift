@@ -66,23 +66,32 @@ extension RingMemory {
     /// Payloads of so many bytes are copied and summed at once.
     private static var shortPayload: Int { 256 }
 
-    /// Copies `bytes` into `ring`, as ``write(_:to:at:)`` does, and returns their sum, as ``Swift/RawSpan/onesComplementSum()`` does.
+    /// Copies the last `count` bytes of `packet` into `ring`, as ``write(_:to:at:)`` does, and returns a number whose sum, folded, is that
+    /// of them as ``Swift/RawSpan/onesComplementSum()`` has it.
     ///
-    /// - Precondition: they are at most the ring's capacity.
+    /// - Precondition: there are so many, and they are at most the ring's capacity.
     @inline(__always)
-    mutating func writeAndSum(_ bytes: RawSpan, to ring: ByteRing, at position: UInt32) -> UInt16 {
+    mutating func writeAndSum(last count: Int, of packet: RawSpan, to ring: ByteRing, at position: UInt32) -> UInt64 {
         let capacity = ring.capacity
         let offset = Int(position) & (capacity &- 1)
-        guard bytes.byteCount <= Self.shortPayload, bytes.byteCount <= capacity &- offset else {
-            write(bytes, to: ring, at: position)
-            return bytes.onesComplementSum()
+        let before = packet.byteCount &- count
+        precondition(count >= 0 && before >= 0, "more bytes than the packet has")
+        guard count <= Self.shortPayload, count <= capacity &- offset else {
+            return writeAndSumLong(packet.from(before), to: ring, at: position)
         }
-        return unsafe bytes.withUnsafeBytes { source in
+        return unsafe packet.withUnsafeBytes { source in
             // SAFETY: offset + count <= capacity, so every store ends within the ring's blocks, which are the caller's alone, and
             // every load within the span. Any bits make an integer.
             guard let start = source.baseAddress else { return 0 }
-            return unsafe Self.copyAndSum(start, to: address(of: ring) + offset, count: source.count)
+            let sum = unsafe Self.copyAndSum(start + before, to: address(of: ring) + offset, count: count)
+            return UInt64(bigEndian: sum.bits)
         }
+    }
+
+    @inline(never)
+    private mutating func writeAndSumLong(_ bytes: RawSpan, to ring: ByteRing, at position: UInt32) -> UInt64 {
+        write(bytes, to: ring, at: position)
+        return UInt64(bytes.onesComplementSum())
     }
 
     /// Copies bytes out of `ring`, as ``read(_:at:into:)`` does, and returns their sum.
@@ -99,41 +108,58 @@ extension RingMemory {
         return unsafe destination.withUnsafeMutableBytes { target in
             // SAFETY: as in `writeAndSum`, the other way round.
             guard let start = target.baseAddress else { return 0 }
-            return unsafe Self.copyAndSum(address(of: ring) + offset, to: start, count: target.count)
+            let sum = unsafe Self.copyAndSum(address(of: ring) + offset, to: start, count: target.count)
+            return UInt16(bigEndian: sum.folded)
         }
     }
 
+    /// The sum in the order in which the bytes lie in memory.
+    ///
     /// - Precondition: both have `count` bytes, and do not overlap.
     @unsafe
     @inline(__always)
-    private static func copyAndSum(_ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, count: Int) -> UInt16
+    private static func copyAndSum(_ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, count: Int)
+        -> CarrySum
     {
         var sum = CarrySum()
-        var offset = 0
-        while offset &+ 32 <= count {
-            unsafe sum.add(copied(source + offset, to: target + offset, UInt64.self))
-            unsafe sum.add(copied(source + offset + 8, to: target + offset + 8, UInt64.self))
-            unsafe sum.add(copied(source + offset + 16, to: target + offset + 16, UInt64.self))
-            unsafe sum.add(copied(source + offset + 24, to: target + offset + 24, UInt64.self))
-            offset &+= 32
+        var done = 0
+        while done &+ 32 <= count {
+            // Copied as two vectors, and summed as four words: that is less than to do both with words.
+            unsafe (target + done).copyMemory(from: source + done, byteCount: 32)
+            unsafe sum.add((source + done).loadUnaligned(as: UInt64.self))
+            unsafe sum.add((source + done + 8).loadUnaligned(as: UInt64.self))
+            unsafe sum.add((source + done + 16).loadUnaligned(as: UInt64.self))
+            unsafe sum.add((source + done + 24).loadUnaligned(as: UInt64.self))
+            done &+= 32
         }
-        while offset &+ 8 <= count {
-            unsafe sum.add(copied(source + offset, to: target + offset, UInt64.self))
-            offset &+= 8
+        return done < count ? unsafe copyRest(source + done, to: target + done, count: count &- done, sum) : sum
+    }
+
+    /// - Precondition: as of ``copyAndSum(_:to:count:)``.
+    @unsafe
+    @inline(never)
+    private static func copyRest(
+        _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, count: Int, _ before: CarrySum
+    ) -> CarrySum {
+        var sum = before
+        var done = 0
+        while done &+ 8 <= count {
+            unsafe sum.add(copied(source + done, to: target + done, UInt64.self))
+            done &+= 8
         }
         if count & 4 != 0 {
-            unsafe sum.add(copied(source + offset, to: target + offset, UInt32.self))
-            offset &+= 4
+            unsafe sum.add(copied(source + done, to: target + done, UInt32.self))
+            done &+= 4
         }
         if count & 2 != 0 {
-            unsafe sum.add(copied(source + offset, to: target + offset, UInt16.self))
-            offset &+= 2
+            unsafe sum.add(copied(source + done, to: target + done, UInt16.self))
+            done &+= 2
         }
         if count & 1 != 0 {
-            let last = unsafe UInt16(copied(source + offset, to: target + offset, UInt8.self))
+            let last = unsafe UInt16(copied(source + done, to: target + done, UInt8.self))
             sum.add(UInt64(UInt16(bigEndian: last &<< 8)))
         }
-        return UInt16(bigEndian: sum.folded)
+        return sum
     }
 
     /// The number at `source`, which is copied as it lies.

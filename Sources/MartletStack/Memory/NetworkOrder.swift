@@ -25,6 +25,16 @@ extension RawSpan {
         return unsafe Number(bigEndian: unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: Number.self))
     }
 
+    /// Eight bytes as they lie in memory, for comparisons and sums that do not care what they mean.
+    ///
+    /// - Precondition: all of them are within the span.
+    @inlinable
+    func word(at offset: Int) -> UInt64 {
+        // SAFETY: the bounds are checked; any bits make an integer.
+        precondition(offset >= 0 && offset &+ 8 <= byteCount, "a word beyond the span")
+        return unsafe unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: UInt64.self)
+    }
+
     /// The 16-bit number in network byte order at `offset`.
     @inlinable
     public func uint16(at offset: Int) -> UInt16 { number(at: offset) }

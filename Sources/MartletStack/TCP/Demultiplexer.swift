@@ -11,6 +11,8 @@ struct Demultiplexer: ~Copyable {
     private let slotBits: UInt32
     /// The connection that was found last, or `.max`: the next segment is often of the same.
     private(set) var latest = UInt32.max
+    /// What its packets begin with, if they are of IPv4.
+    var flow = FlowPrediction()
     private let mask: Int
     let hash: ConnectionHash
 
@@ -69,6 +71,7 @@ struct Demultiplexer: ~Copyable {
     /// Takes a connection out, and closes the gap (Knuth, TAOCP 3, §6.4, algorithm R). Does nothing if it is not in.
     mutating func remove(_ slot: UInt32, in table: borrowing ConnectionTable) {
         if latest == slot { latest = .max }
+        if flow.slot == slot { flow = FlowPrediction() }
         var place = Int(hash(of: table[slot].tuple)) & mask
         while places[place] & slotBits != slot {
             guard places[place] != .max else { return }

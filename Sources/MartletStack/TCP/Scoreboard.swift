@@ -9,6 +9,7 @@ extension TCB {
 
     /// Takes out what `ack` acknowledges, and moves SND.UNA.
     mutating func release(upTo ack: SequenceNumber, _ tally: inout AckTally, _ stack: inout Connections) {
+        releaseRun(upTo: ack, &tally, &stack)
         while recordHead != SentRecords.none, stack.records[recordHead].start < ack {
             let index = recordHead
             var record = stack.records[index]
@@ -49,6 +50,38 @@ extension TCB {
         snd.una = ack
     }
 
+    /// Takes out what was sent once and in order, of which nothing was reported: most is. The last such record tells all that the others
+    /// would.
+    @inline(__always)
+    private mutating func releaseRun(upTo ack: SequenceNumber, _ tally: inout AckTally, _ stack: inout Connections) {
+        // While the path's size is in doubt it matters how long each was.
+        guard recordHead != SentRecords.none, sackFinger == SentRecords.none, !flags.contains(.pathDoubted) else {
+            return
+        }
+        let (start, end) = (stack.records[recordHead].start, stack.records[recordHead].end)
+        // What was sent before the one that was delivered last came late, and says so.
+        guard isAfterDelivered(stack.records[recordHead].sentAt, end),
+            let run = stack.records.plainRun(from: recordHead, upTo: ack, ring: sendOrder),
+            let snapshot = stack.records[run.last].snapshot
+        else { return }
+        if end <= recoveryPoint { tally.originalAcknowledged = true }
+        let count = UInt32(truncatingIfNeeded: stack.records[run.last].end - start)
+        tally.delivered &+= count
+        rate.delivered(snapshot, bytes: count, at: stack.now, newest: &tally.newest)
+        let sentAt = stack.records[run.last].sentAt
+        let age = UInt32(clamping: (stack.now.nanoseconds - sentAt.nanoseconds) / 1000)
+        tally.sampleRTT = max(age, 1)
+        (rack.sentAt, rack.end, rack.rtt) = (sentAt, stack.records[run.last].end, age)
+        stack.records.releaseRun(run, head: &recordHead, ring: &sendOrder)
+        if recordHead == SentRecords.none { recordTail = SentRecords.none }
+    }
+
+    /// Whether what was sent then is later than all that is known to be delivered (RFC 8985 §6.2, RACK_sent_after).
+    @inline(__always)
+    private func isAfterDelivered(_ sentAt: Instant, _ end: SequenceNumber) -> Bool {
+        sentAt > rack.sentAt || (sentAt == rack.sentAt && end > rack.end)
+    }
+
     private mutating func deliver(
         _ record: SentRecord, _ count: UInt32, isInOrder: Bool, _ tally: inout AckTally, _ now: Instant
     ) {
@@ -66,7 +99,7 @@ extension TCB {
         } else {
             tally.sampleRTT = max(age, 1)
         }
-        if record.sentAt > rack.sentAt || (record.sentAt == rack.sentAt && record.end > rack.end) {
+        if isAfterDelivered(record.sentAt, record.end) {
             rack.sentAt = record.sentAt
             rack.end = record.end
             rack.rtt = age

@@ -273,7 +273,8 @@ extension TCB {
             }
             statistics.bytesReceived &+= UInt64(rcv.nxt - start)
             tell(.readable, &stack)
-            acknowledgeLater(Int(segment.payloadLength), isUrgent: hadRanges || isDuplicate, &stack)
+            let count = Int(segment.payloadLength)
+            acknowledgeLater(count, Int(segment.segmentSize), isUrgent: hadRanges || isDuplicate, &stack)
         } else {
             switch stack.ranges.insert(start, end, in: &outOfOrder, limit: stack.limits.rangesPerConnection) {
             case .noted(let twice):
@@ -296,12 +297,11 @@ extension TCB {
             start: segment.sequence, end: .min(segment.sequence + Int(segment.payloadLength), rcv.nxt))
     }
 
-    /// A second full segment is acknowledged at once, and so is whatever fills or leaves a hole (RFC 5681 §4.2, MUST-58, MUST-59).
+    /// So many bytes have come in order, merged from segments of `segmentSize` if that is above 0. A second full segment is acknowledged at
+    /// once, and so is whatever fills or leaves a hole (RFC 5681 §4.2, MUST-58, MUST-59).
     @inline(__always)
-    mutating func acknowledgeLater(_ count: Int, isUrgent: Bool, _ stack: inout Connections) {
-        // Of a frame that a link has merged, each segment counts.
-        let size = Int(peerSegment)
-        if count >= size { unacknowledgedSegments &+= count < 2 * size ? 1 : 2 }
+    mutating func acknowledgeLater(_ count: Int, _ segmentSize: Int, isUrgent: Bool, _ stack: inout Connections) {
+        if count >= Int(peerSegment) { countFull(count, segmentSize) }
         if isUrgent || quickAcks > 0 || unacknowledgedSegments >= 2 || flags.contains(.quickAck) {
             if quickAcks > 0 { quickAcks -= 1 }
             owe(.ack, &stack)
@@ -310,18 +310,27 @@ extension TCB {
         }
     }
 
+    /// Of a frame that a link has merged, each segment counts.
+    private mutating func countFull(_ count: Int, _ segmentSize: Int) {
+        notePeerSegment(segmentSize > 0 ? segmentSize : count)
+        let size = Int(peerSegment)
+        if count >= size { unacknowledgedSegments &+= count < 2 * size ? 1 : 2 }
+    }
+
     /// Sees to it that the receive ring holds bytes up to `end`.
     @inline(__always)
     mutating func hasRoom(upTo end: SequenceNumber, _ stack: inout Connections) -> Bool {
         let needed = end - rcv.read
-        if needed <= receiveRing.capacity { return true }
-        guard receiveRing.isNone else { return takesLargerRing(atLeast: needed, &stack) }
-        guard let first = stack.firstRing(atLeast: needed, order: receiveOrder) else { return false }
-        receiveRing = first
-        return true
+        return needed <= receiveRing.capacity || takesLargerRing(atLeast: needed, &stack)
     }
 
+    @inline(never)
     private mutating func takesLargerRing(atLeast needed: Int, _ stack: inout Connections) -> Bool {
+        if receiveRing.isNone {
+            guard let first = stack.firstRing(atLeast: needed, order: receiveOrder) else { return false }
+            receiveRing = first
+            return true
+        }
         guard let larger = stack.ring(atLeast: needed, inPlaceOf: receiveRing) else { return false }
         stack.rings.copy(from: receiveRing, to: larger, at: rcv.read.bits, count: receiveRing.capacity)
         stack.rings.release(receiveRing)

@@ -110,6 +110,43 @@ struct SentRecords: ~Copyable {
         release(rest)
     }
 
+    /// The last of the records at the head of a list that end at or before `number`, have been sent once and in this order, and are neither
+    /// SACKed nor lost; and how many these are. Nil if the first is not such a one.
+    ///
+    /// `ring` is that of what is under way.
+    @inline(__always)
+    func plainRun(from head: UInt32, upTo number: SequenceNumber, ring: UInt32) -> (last: UInt32, count: Int)? {
+        var (last, count, index, place) = (SentRecords.none, 0, head, ring)
+        while index != SentRecords.none, index == place, table[Int(index)].flags.isEmpty,
+            table[Int(index)].end <= number
+        {
+            last = index
+            count &+= 1
+            place = table[Int(index)].later
+            index = table[Int(index)].next
+        }
+        return count > 0 ? (last, count) : nil
+    }
+
+    /// Gives such records back at once, and takes them out of the ring. `head` is then the one behind them.
+    @inline(__always)
+    mutating func releaseRun(_ run: (last: UInt32, count: Int), head: inout UInt32, ring: inout UInt32) {
+        let next = table[Int(run.last)].next
+        let latest = table[Int(head)].earlier
+        if run.last == latest {
+            ring = SentRecords.none
+        } else {
+            ring = table[Int(run.last)].later
+            table[Int(ring)].earlier = latest
+            table[Int(latest)].later = ring
+        }
+        table[Int(run.last)].next = firstFree
+        firstFree = head
+        freeCount &+= run.count
+        head = next
+        if next != SentRecords.none { table[Int(next)].previous = SentRecords.none }
+    }
+
     /// Gives back all records of a list.
     mutating func releaseAll(from head: inout UInt32, tail: inout UInt32) {
         while head != SentRecords.none {

@@ -74,7 +74,7 @@ struct TCP: ~Copyable {
     /// A segment for one of our addresses, in a packet with nothing unusual about it.
     @inline(__always)
     mutating func plainArrives(
-        _ packet: PlainPacket, _ segment: RawSpan, isVerified: Bool, segmentSize: Int, at now: Instant
+        _ packet: PlainPacket, _ segment: RawSpan, _ offload: FrameOffload, segmentSize: Int, at now: Instant
     ) -> PlainArrival {
         let ports = segment.uint32(at: 0)
         var slot = demultiplexer.latest
@@ -82,43 +82,51 @@ struct TCP: ~Copyable {
             guard let other = demultiplexer.other(packet.ends(ports), in: table) else { return .stranger }
             slot = other
         }
+        return plainArrives(segment, packet.pseudoSum, offload, segmentSize: segmentSize, of: slot, at: now)
+    }
+
+    /// A segment of a connection.
+    @inline(__always)
+    mutating func plainArrives(
+        _ segment: RawSpan, _ pseudoSum: CarrySum, _ offload: FrameOffload, segmentSize: Int, of slot: UInt32,
+        at now: Instant
+    ) -> PlainArrival {
         connections.now = now
-        switch table[slot].predictedArrives(
-            segment, packet.pseudoSum, isVerified: isVerified, segmentSize: segmentSize, &connections)
-        {
-        case .taken: connections.counters.segmentsIn &+= 1
+        switch table[slot].predictedArrives(segment, pseudoSum, offload, segmentSize: segmentSize, &connections) {
+        case .taken: return .taken
         case .damaged:
             connections.counters.segmentsIn &+= 1
             connections.counters.badChecksum &+= 1
+            return .taken
         case .unpredicted:
-            let state = table[slot].state
-            guard state != .closed, state != .timeWait else { return .unusual }
-            return unpredictedArrives(
-                segment, packet.pseudoSum, isVerified: isVerified, segmentSize: segmentSize, of: slot)
+            return unpredictedArrives(segment, pseudoSum, offload, segmentSize: segmentSize, of: slot)
         }
-        return .taken
     }
 
+    @inline(never)
     private mutating func unpredictedArrives(
-        _ packet: RawSpan, _ pseudoSum: CarrySum, isVerified: Bool, segmentSize: Int, of slot: UInt32
+        _ packet: RawSpan, _ pseudoSum: CarrySum, _ offload: FrameOffload, segmentSize: Int, of slot: UInt32
     ) -> PlainArrival {
-        guard let header = TCPHeader(parsing: packet), var segment = Segment(header, packet) else { return .unusual }
+        let state = table[slot].state
+        guard state != .closed, state != .timeWait, let header = TCPHeader(parsing: packet),
+            var segment = Segment(header, packet)
+        else { return .unusual }
         connections.counters.segmentsIn &+= 1
         segment.segmentSize = UInt16(clamping: segmentSize)
-        if isIntact(packet, pseudoSum, isVerified: isVerified) { deliver(segment, packet, to: slot) }
+        if isIntact(packet, pseudoSum, offload) { deliver(segment, packet, to: slot) }
         return .taken
     }
 
     /// The same for a stranger, who can be one host. Returns false, and has done nothing, if there is something wrong with it.
     @inline(__always)
     mutating func plainStrangerArrives(
-        _ packet: PlainPacket, _ bytes: RawSpan, isVerified: Bool, segmentSize: Int, at now: Instant
+        _ packet: PlainPacket, _ bytes: RawSpan, _ offload: FrameOffload, segmentSize: Int, at now: Instant
     ) -> Bool {
         guard let header = TCPHeader(parsing: bytes), var segment = Segment(header, bytes) else { return false }
         connections.now = now
         connections.counters.segmentsIn &+= 1
         segment.segmentSize = UInt16(clamping: segmentSize)
-        if isIntact(bytes, packet.pseudoSum, isVerified: isVerified) {
+        if isIntact(bytes, packet.pseudoSum, offload) {
             strangerArrives(segment, bytes, packet.ends(bytes.uint32(at: 0)))
         }
         return true
@@ -126,8 +134,8 @@ struct TCP: ~Copyable {
 
     /// Whether a segment has the checksum that it should have. Counts those that do not.
     @inline(__always)
-    private mutating func isIntact(_ packet: RawSpan, _ pseudoSum: CarrySum, isVerified: Bool) -> Bool {
-        if isVerified { return true }
+    private mutating func isIntact(_ packet: RawSpan, _ pseudoSum: CarrySum, _ offload: FrameOffload) -> Bool {
+        if offload.contains(.checksumVerified) { return true }
         var sum = pseudoSum
         sum.add(UInt64(packet.onesComplementSum()))
         if sum.folded == 0xFFFF { return true }

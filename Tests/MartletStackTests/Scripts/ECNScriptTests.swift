@@ -205,6 +205,28 @@ import Testing
                 """)
     }
 
+    @Test("a reduction that is taken back before anything new has left is not told: no CWR (RFC 3168 §6.1.2)")
+    func undone() throws {
+        for (report, mark) in [("<nop,nop,sack 1:1001>", ""), ("", "W")] {
+            try ScriptRunner.play(
+                Self.accepted + """
+                    +0 write(5000) = 5000
+                    +0 > [ect0] . 1:1001(1000) ack 1
+                    +0 > [ect0] . 1001:2001(1000) ack 1
+                    +0 > [ect0] . 2001:3001(1000) ack 1
+                    +0 > [ect0] . 3001:4001(1000) ack 1
+                    +0 > [ect0] P. 4001:5001(1000) ack 1
+                    +.1 < . 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:4001>
+                    +0 > [noecn] P. 1:1001(1000) ack 1
+                    +.02 < . 1:1(0) ack 5001 win 65535
+                    +.08 < . 1:1(0) ack 5001 win 65535 \(report)
+                    +0 %{ spurious_recoveries == \(report.isEmpty ? 0 : 1) }%
+                    +0 write(100) = 100
+                    +0 > [ect0] \(mark)P. 5001:5101(100) ack 1
+                    """)
+        }
+    }
+
     @Test("an echo where nothing was agreed is no echo")
     func strangeEcho() throws {
         try ScriptRunner.play(

@@ -247,6 +247,62 @@ import Testing
                     """)
     }
 
+    // MARK: Timestamps
+
+    /// A connection with timestamps, at 0.1 s, and ten segments of 988 bytes that leave then.
+    private static let stamped =
+        """
+        0 listen() = 0
+        +0 < S 0:0(0) win 65535 <mss 1000,sackOK,TS val 1000 ecr 0,nop,nop>
+        +0 > S. 0:0(0) ack 1 <...>
+        +.1 < . 1:1(0) ack 1 win 65535 <nop,nop,TS val 1100 ecr 0>
+        +0 accept() = 0
+        +0 setsockopt(TCP_NODELAY, 1) = 0
+        +0 write(9880) = 9880
+
+        """
+        + (0..<10).map { number in
+            "+0 > \(number == 9 ? "P." : ".") \(1 + number * 988):\(989 + number * 988)(988) ack 1 <...>\n"
+        }.joined()
+
+    @Test(
+        "RFC 3522 §3.2: an echo from before the first retransmission shows that the original arrived, and cwnd is back",
+        arguments: [(100, 1), (199, 1), (200, 0), (220, 0)])
+    func eifel(echo: Int, undone: Int) throws {
+        try ScriptRunner.play(
+            Self.stamped + """
+                +.1 < . 1:1(0) ack 1 win 65535 <nop,nop,TS val 1200 ecr 100,nop,nop,sack 989:3953>
+                +0 > P. 1:989(988) ack 1 <...>
+                +0 %{ cwnd == 6916 }%
+                +.02 < . 1:1(0) ack 9881 win 65535 <nop,nop,TS val 1220 ecr \(echo)>
+                +0 %{ spurious_recoveries == \(undone), cwnd \(undone == 1 ? "== 9880" : "< 9880") }%
+                """)
+    }
+
+    @Test("RFC 3522 §3.2, step 5: with a DSACK the echo says nothing of the reduction, for ACKs have been lost")
+    func eifelWithDuplicate() throws {
+        try ScriptRunner.play(
+            Self.stamped + """
+                +.1 < . 1:1(0) ack 1 win 65535 <nop,nop,TS val 1200 ecr 100,nop,nop,sack 989:3953>
+                +0 > P. 1:989(988) ack 1 <...>
+                +.02 < . 1:1(0) ack 9881 win 65535 <nop,nop,TS val 1220 ecr 100,nop,nop,sack 1:501>
+                +0 %{ spurious_recoveries == 0, cwnd < 9880 }%
+                """)
+    }
+
+    @Test("RFC 4015 §3.2: a timeout that an echo shows to be spurious is taken back, and the next waits for as long")
+    func eifelTimeout() throws {
+        for (echo, undone) in [(100, 1), (900, 0)] {
+            try ScriptRunner.play(
+                Self.stamped + """
+                    +.15~+.35 > P. 8893:9881(988) ack 1 <...>
+                    +.1~+.5 > P. 1:989(988) ack 1 <...>
+                    +.2 < . 1:1(0) ack 9881 win 65535 <nop,nop,TS val 2000 ecr \(echo)>
+                    +0 %{ spurious_timeouts == \(undone), srtt \(undone == 1 ? ">=" : "<") 500000 }%
+                    """)
+        }
+    }
+
     // MARK: Tail-loss probes
 
     @Test("RFC 8985 §7.3: a probe carries new data if there is some, also beyond cwnd")

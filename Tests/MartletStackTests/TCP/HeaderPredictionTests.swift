@@ -266,8 +266,8 @@ private func unusual(_ frame: [UInt8], at start: Int) -> [UInt8] {
             let position = UInt32.random(in: 0...5000, using: &random)
             let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
             let expected = unsafe bytes.span.bytes.onesComplementSum()
-            let sum = unsafe memory.writeAndSum(bytes.span.bytes, to: ring, at: position)
-            #expect(sum == expected, "\(count) bytes at \(position)")
+            let sum = unsafe memory.writeAndSum(last: count, of: bytes.span.bytes, to: ring, at: position)
+            #expect(CarrySum(sum).folded == expected, "\(count) bytes at \(position)")
             var copy = [UInt8](repeating: 0, count: count)
             var span = copy.mutableSpan
             var space = unsafe span.mutableBytes

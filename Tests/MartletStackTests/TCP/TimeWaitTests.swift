@@ -75,6 +75,30 @@ import Testing
         #expect(answers == [[.rst], [.rst], [.ack], [.ack], [.ack]])
     }
 
+    @Test("the ACK of the peer's FIN goes though its connection, which was released, has given its TCB back")
+    func lastAck() throws {
+        for options in [TCPOptions(), Strangers.usualOptions] {
+            var host = Strangers()
+            let listener = try host.stack.listen(on: nil, port: Strangers.port)
+            let ends = Strangers.ends(0)
+            let next = host.handshake(on: ends, options: options)
+            let accepted = host.stack.accept(listener)
+            host.stack.release(try #require(accepted))
+            host.settle()
+            var stamps = TCPOptions()
+            stamps.hasTimestamps = options.hasTimestamps
+            stamps.timestampValue = 1500
+            let answer = host.send(
+                [.fin, .ack], on: ends, sequence: 1001, acknowledgment: next &+ 1, options: stamps)
+            #expect(host.stack.connectionCount == 0 && host.stack.tcp.timeWaitCount == 1)
+            try #require(answer.count == 1)
+            let ack = answer[0].segment
+            #expect(ack.flags == [.ack] && ack.sequence.bits == next &+ 1 && ack.acknowledgment.bits == 1002)
+            #expect(ack.window > 0 && ack.options.hasTimestamps == options.hasTimestamps)
+            if options.hasTimestamps { #expect(ack.options.timestampEcho == 1500) }
+        }
+    }
+
     @Test("a peer whose last ACK was lost gets it again, and the time begins anew")
     func finAgain() throws {
         var host = try Self.host(0..<1)
