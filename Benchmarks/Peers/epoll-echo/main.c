@@ -120,7 +120,7 @@ int main(int argc, char **argv) {
         peer_fail("calloc", errno);
     }
     peer_pin(options.cpu);
-    int listener = peer_listen(options.port, SOCK_NONBLOCK);
+    int listener = peer_listen(&options, SOCK_NONBLOCK);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0 || watch(EPOLL_CTL_ADD, listener, EPOLLIN) != 0) {
         peer_fail("epoll", errno);

@@ -16,7 +16,7 @@ static void print_json(const struct options *options, const struct result *resul
     double requests = (double)result->requests, nanoseconds = result->seconds * 1e9;
     printf("{\"requests\": %" PRIu64 ", \"seconds\": %.6f", result->requests, result->seconds);
     printf(", \"requests_per_second\": %.1f", requests / result->seconds);
-    printf(", \"bytes_per_second\": %.1f", requests * options->size / result->seconds);
+    printf(", \"bytes_per_second\": %.1f", (double)result->bytes / result->seconds);
     printf(", \"errors\": %" PRIu64, result->errors);
     printf(", \"p50_us\": %.3f", histogram_quantile(&result->latencies, 0.5) / 1000);
     printf(", \"p99_us\": %.3f", histogram_quantile(&result->latencies, 0.99) / 1000);
@@ -37,6 +37,9 @@ static void print_json(const struct options *options, const struct result *resul
             printf(", \"server_bytes_per_idle_connection\": %.1f", memory / options->idle);
         }
     }
+    if (options->server_cpu >= 0 && result->requests > 0) {
+        printf(", \"processor_ns_per_request\": %.1f", (double)result->server_cpu_busy_nanoseconds / requests);
+    }
     printf("}\n");
 }
 
@@ -52,10 +55,10 @@ int main(int argc, char **argv) {
         peer_fail("calloc", ENOMEM);
     }
     double memory = -(double)server_memory(options.server_pid);
-    int failures = open_idle_connections(options.port, options.idle, idle);
+    int failures = open_idle_connections(&options, idle);
     memory += (double)server_memory(options.server_pid);
 
-    run_load(&options, result);
+    (options.mode == MODE_SEND || options.mode == MODE_RECEIVE ? run_bulk : run_load)(&options, result);
     result->errors += (uint64_t)failures + (uint64_t)count_closed(idle, options.idle);
     print_json(&options, result, memory);
     return result->errors == 0 ? 0 : 2;

@@ -2,6 +2,7 @@
  * The load generator's command line.
  */
 #define _GNU_SOURCE
+#include "PeerSupport.h"
 #include "load.h"
 
 #include <stdio.h>
@@ -10,8 +11,10 @@
 
 static const char usage[] =
     "usage: load --port P [options]\n"
-    "  --mode echo|short|pipeline|idle   echo: one message in flight on each connection; pipeline: --depth of them;\n"
-    "                                    short: connect, one message, close; idle: only the idle connections\n"
+    "  --host A.B.C.D                    the server (127.0.0.1). Connections come from A.B.C.2 to A.B.C.250 in turn\n"
+    "  --mode MODE                       echo: one message in flight on each connection; pipeline: --depth of them;\n"
+    "                                    short: connect, one message, close; idle: only the idle connections;\n"
+    "                                    send, receive: one connection that carries bytes one way, as fast as it goes\n"
     "  --connections N                   at a time (64)\n"
     "  --size N                          bytes of a message (64)\n"
     "  --depth N                         messages in flight on a connection in pipeline mode (16)\n"
@@ -20,6 +23,8 @@ static const char usage[] =
     "  --warmup S                        time before it (0.5)\n"
     "  --cpu N                           processor to stay on (-1: any)\n"
     "  --server-pid PID                  process whose processor time is to be measured\n"
+    "  --server-cpu N                    processor the server is alone on, whose busy time is to be measured: it has in it what\n"
+    "                                    the kernel does there for the server in threads and interrupts of its own\n"
     "  --counters 0|1                    count its instructions as well (0)\n";
 
 static void fail(const char *argument) {
@@ -28,8 +33,8 @@ static void fail(const char *argument) {
 }
 
 static enum mode parse_mode(const char *text) {
-    static const char *const names[] = {"echo", "short", "pipeline", "idle"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const names[] = {"echo", "short", "pipeline", "idle", "send", "receive"};
+    for (int i = 0; i < 6; i++) {
         if (strcmp(text, names[i]) == 0) {
             return (enum mode)i;
         }
@@ -49,7 +54,8 @@ static double parse_number(const char *text, double least, double most) {
 
 struct options parse_options(int argc, char **argv) {
     struct options options = {
-        .mode = MODE_ECHO, .cpu = -1, .connections = 64, .size = 64, .depth = 16, .seconds = 3, .warmup = 0.5,
+        .mode = MODE_ECHO, .host = 0x7f000001, .cpu = -1, .connections = 64, .size = 64, .depth = 16, .server_cpu = -1,
+        .seconds = 3, .warmup = 0.5,
     };
     const struct {
         const char *name;
@@ -63,6 +69,7 @@ struct options parse_options(int argc, char **argv) {
         {"--depth", &options.depth, 1, 1024},
         {"--idle", &options.idle, 0, 1000000},
         {"--server-pid", &options.server_pid, 1, 1 << 30},
+        {"--server-cpu", &options.server_cpu, -1, 1023},
         {"--counters", &options.counters, 0, 1},
     };
     enum { INTEGERS = sizeof integers / sizeof *integers };
@@ -76,6 +83,10 @@ struct options parse_options(int argc, char **argv) {
         }
         if (known < INTEGERS) {
             *integers[known].value = (int)parse_number(argv[i + 1], integers[known].least, integers[known].most);
+        } else if (strcmp(argv[i], "--host") == 0) {
+            if (!peer_parse_address(argv[i + 1], &options.host)) {
+                fail(argv[i + 1]);
+            }
         } else if (strcmp(argv[i], "--mode") == 0) {
             options.mode = parse_mode(argv[i + 1]);
         } else if (strcmp(argv[i], "--seconds") == 0) {

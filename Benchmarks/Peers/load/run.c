@@ -1,6 +1,5 @@
 /*
- * The run: one epoll loop that keeps every connection's messages in flight, checks what comes back, and reads the
- * server's processor time as the measured window opens and closes.
+ * The run: one epoll loop that keeps every connection's messages in flight, and checks what comes back.
  */
 #define _GNU_SOURCE
 #include "PeerSupport.h"
@@ -11,7 +10,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { EVENTS_A_ROUND = 512 };
@@ -91,7 +89,7 @@ static void grant(struct run *run, struct connection *connection, uint64_t messa
 
 static void open_connection(struct run *run, struct connection *connection) {
     uint64_t now = monotonic_nanoseconds();
-    connection->socket = connect_socket(run->options->port, true);
+    connection->socket = connect_socket(run->options, true);
     if (connection->socket < 0) {
         run->errors++;
         run->unopened++;
@@ -168,12 +166,6 @@ static void run_until(struct run *run, uint64_t deadline) {
     }
 }
 
-static uint64_t own_processor_time(void) {
-    struct timespec used;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
-}
-
 void run_load(const struct options *options, struct result *result) {
     size_t count = options->mode == MODE_IDLE ? 0 : (size_t)options->connections;
     size_t depth = (size_t)options->depth;
@@ -197,22 +189,14 @@ void run_load(const struct options *options, struct result *result) {
     uint64_t start = monotonic_nanoseconds();
     run_until(run, start + (uint64_t)(options->warmup * 1e9));
 
-    struct counters counters = {.count = 0};
-    if (options->counters != 0 && options->server_pid != 0) {
-        counters_open(&counters, options->server_pid);
-    }
     memset(&run->latencies, 0, sizeof run->latencies);
     uint64_t requests = run->requests;
-    uint64_t own = own_processor_time();
-    uint64_t server = server_processor_time(options->server_pid);
-    counters_start(&counters);
-    start = monotonic_nanoseconds();
-    run_until(run, start + (uint64_t)(options->seconds * 1e9));
-    counters_stop(&counters, &result->server_instructions, &result->server_user_instructions);
-    result->server_nanoseconds = server_processor_time(options->server_pid) - server;
-    result->seconds = (double)(monotonic_nanoseconds() - start) / 1e9;
-    result->load_nanoseconds = own_processor_time() - own;
+    struct window window;
+    window_open(&window, options);
+    run_until(run, window.start + (uint64_t)(options->seconds * 1e9));
+    window_close(&window, options, result);
     result->requests = run->requests - requests;
+    result->bytes = result->requests * (uint64_t)options->size;
     result->errors = run->errors;
     result->latencies = run->latencies;
 }

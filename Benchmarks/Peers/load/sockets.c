@@ -34,14 +34,16 @@ const char *stream_bytes(uint64_t position) {
     return stream + position % STREAM_PERIOD;
 }
 
-int connect_socket(int port, bool nonblocking) {
+int connect_socket(const struct options *options, bool nonblocking) {
     static uint32_t turn;
     int on = 1;
     struct timeval patience = {.tv_sec = 10};
     uint32_t host = FIRST_ADDRESS + turn++ % (LAST_ADDRESS - FIRST_ADDRESS + 1);
-    struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000 | host)};
+    struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = htonl((options->host & ~0xffu) | host)};
     struct sockaddr_in server = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)options->port),
+        .sin_addr.s_addr = htonl(options->host),
     };
     int new = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0);
     if (new < 0) {
@@ -68,12 +70,12 @@ static bool echo_byte(int socket) {
     return recv(socket, &byte, 1, 0) == 1 && byte == 'i';
 }
 
-int open_idle_connections(int port, int count, int *sockets) {
-    int proved = 0;
+int open_idle_connections(const struct options *options, int *sockets) {
+    int count = options->idle, proved = 0;
     for (int first = 0; first < count && proved == first; first += IDLE_BATCH) {
         int end = first + IDLE_BATCH < count ? first + IDLE_BATCH : count;
         for (int i = first; i < end; i++) {
-            sockets[i] = connect_socket(port, false);
+            sockets[i] = connect_socket(options, false);
             if (sockets[i] >= 0) {
                 send(sockets[i], "i", 1, MSG_NOSIGNAL);
             }

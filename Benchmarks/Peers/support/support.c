@@ -36,23 +36,36 @@ void peer_fail(const char *what, int error) {
 }
 
 static void print_usage_and_exit(const char *program) {
-    fprintf(stderr, "usage: %s --port P [--cpu N]\n", program);
+    fprintf(stderr, "usage: %s --port P [--address A.B.C.D] [--cpu N]\n", program);
     exit(64);
 }
 
+int peer_parse_address(const char *text, uint32_t *address) {
+    struct in_addr parsed;
+    if (inet_pton(AF_INET, text, &parsed) != 1) {
+        return 0;
+    }
+    *address = ntohl(parsed.s_addr);
+    return 1;
+}
+
+static int parse_integer(const char *text, long least, long most, int *value) {
+    char *end;
+    long parsed = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || parsed < least || parsed > most) {
+        return 0;
+    }
+    *value = (int)parsed;
+    return 1;
+}
+
 struct peer_options peer_parse_options(int argc, char **argv) {
-    struct peer_options options = {.port = 0, .cpu = -1};
+    struct peer_options options = {.port = 0, .address = INADDR_LOOPBACK, .cpu = -1};
     for (int i = 1; i < argc; i += 2) {
-        char *end = NULL;
-        long value = i + 1 < argc ? strtol(argv[i + 1], &end, 10) : 0;
-        if (end == NULL || end == argv[i + 1] || *end != '\0') {
-            print_usage_and_exit(argv[0]);
-        }
-        if (strcmp(argv[i], "--port") == 0 && value > 0 && value < 65536) {
-            options.port = (int)value;
-        } else if (strcmp(argv[i], "--cpu") == 0 && value >= -1 && value < CPU_SETSIZE) {
-            options.cpu = (int)value;
-        } else {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (!(strcmp(argv[i], "--port") == 0 && parse_integer(value, 1, 65535, &options.port))
+            && !(strcmp(argv[i], "--address") == 0 && peer_parse_address(value, &options.address))
+            && !(strcmp(argv[i], "--cpu") == 0 && parse_integer(value, -1, CPU_SETSIZE - 1, &options.cpu))) {
             print_usage_and_exit(argv[0]);
         }
     }
@@ -86,12 +99,12 @@ int peer_raise_file_limit(void) {
     return limit.rlim_cur > 1 << 20 ? 1 << 20 : (int)limit.rlim_cur;
 }
 
-int peer_listen(int port, int flags) {
+int peer_listen(const struct peer_options *options, int flags) {
     int on = 1;
     struct sockaddr_in address = {
         .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        .sin_port = htons((uint16_t)options->port),
+        .sin_addr.s_addr = htonl(options->address),
     };
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (listener < 0) {
@@ -111,6 +124,6 @@ int peer_listen(int port, int flags) {
 }
 
 void peer_print_ready(int port) {
-    printf("listening on 127.0.0.1:%d\n", port);
+    printf("listening on port %d\n", port);
     fflush(stdout);
 }

@@ -250,7 +250,7 @@ int main(int argc, char **argv) {
     peer_pin(options.cpu);
     open_ring();
     open_buffers();
-    int listener = peer_listen(options.port, 0);
+    int listener = peer_listen(&options, 0);
     arm_accept(listener);
     io_uring_submit(&ring);
     peer_print_ready(options.port);

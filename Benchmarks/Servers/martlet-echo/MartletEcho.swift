@@ -1,5 +1,5 @@
-// martlet-echo: the echo server on Martlet. `--mode serve` leaves accepting to the runtime; `--mode loop` accepts by
-// hand on every core, to show what the convenience costs.
+// martlet-echo: the echo server on Martlet, over the kernel's TCP or Martlet's own stack. `--mode serve` leaves accepting to the
+// runtime; `--mode loop` accepts by hand on every core, to show what the convenience costs. `discard` takes bulk, `source` gives it.
 
 import ArgumentParser
 import Glibc
@@ -9,6 +9,8 @@ import PeerSupport
 enum Mode: String, ExpressibleByArgument {
     case serve
     case loop
+    case discard
+    case source
 }
 
 extension DriverChoice: @retroactive ExpressibleByArgument {}
@@ -26,54 +28,71 @@ struct MartletEcho: AsyncParsableCommand {
     @Option(help: "Cores.")
     var cores = 1
 
-    @Option(help: "serve or loop.")
+    @Option(help: "serve, loop, discard or source.")
     var mode = Mode.serve
 
     @Option(help: "io_uring, epoll, or automatic: what MARTLET_DRIVER says, else the better one there is.")
     var driver = DriverChoice.automatic
 
+    @Option(help: "A link to run Martlet's own stack on, such as xdp:eth0. (default: the kernel's TCP)")
+    var link: String?
+
+    @Option(help: "An address on that link, such as 10.0.0.2/24.")
+    var address: [String] = []
+
     func run() async throws {
         if cpu >= 0, cores == 1 { peer_pin(Int32(cpu)) }
         let selection = cpu < 0 ? CoreSelection.count(cores) : .these(Array(cpu..<cpu + cores))
-        let configuration = Runtime.Configuration(cores: selection, driver: driver)
-        try await Runtime.run(configuration) { [mode, port] runtime in
+        let configuration = Runtime.Configuration(
+            transport: try TransportChoice(link: link, addresses: address, gateways: []), cores: selection,
+            driver: driver)
+        try await Runtime.run(configuration) { [mode, port, isOwn = link != nil] runtime in
+            let address = isOwn ? SocketAddress.any(port: port) : .loopback(port: port)
             switch mode {
-            case .serve: try await serve(runtime, port: port)
-            case .loop: try await accept(runtime, port: port)
+            case .serve: try await serve(runtime, on: address, handler: echo)
+            case .loop: try await accept(runtime, on: address)
+            case .discard: try await serve(runtime, on: address, handler: discard)
+            case .source: try await serve(runtime, on: address, handler: source)
             }
         }
     }
 }
 
-private func serve(_ runtime: Runtime, port: UInt16) async throws {
-    let isReady: @Sendable (SocketAddress) -> Void = { _ in peer_print_ready(Int32(port)) }
-    try await runtime.serve(on: .loopback(port: port), onListening: isReady) { connection in
-        for try await bytes in connection {
-            try await connection.send(bytes)
-        }
+private func serve(
+    _ runtime: Runtime, on address: SocketAddress, handler: @escaping @Sendable (TCPConnection) async throws -> Void
+) async throws {
+    let isReady: @Sendable (SocketAddress) -> Void = { peer_print_ready(Int32($0.port ?? 0)) }
+    try await runtime.serve(on: address, onListening: isReady, handler: handler)
+}
+
+@Sendable private func echo(_ connection: TCPConnection) async throws {
+    for try await bytes in connection {
+        try await connection.send(bytes)
     }
 }
 
-private func accept(_ runtime: Runtime, port: UInt16) async throws {
+/// Looks at what comes where it lies, and wants no more of it.
+@Sendable private func discard(_ connection: TCPConnection) async throws {
+    while try await connection.receive({ $0.byteCount }) {}
+}
+
+@Sendable private func source(_ connection: TCPConnection) async throws {
+    let bytes = Bytes([UInt8](repeating: 0x55, count: 65_536))
+    while true { try await connection.send(bytes) }
+}
+
+private func accept(_ runtime: Runtime, on address: SocketAddress) async throws {
     try await runtime.forEachCore { core in
-        let listener = try await core.listen(on: .loopback(port: port))
+        let listener = try await core.listen(on: address)
         // One listening core is enough to take every connection until the others listen as well.
-        if core.index == 0 { peer_print_ready(Int32(port)) }
+        if core.index == 0 { peer_print_ready(Int32(address.port ?? 0)) }
         try await withThrowingDiscardingTaskGroup { group in
             for try await connection in listener {
-                group.addTask { await echo(connection) }
+                group.addTask {
+                    // A connection's failure ends its task, not the server.
+                    do { try await echo(connection) } catch { await connection.abort() }
+                }
             }
         }
-    }
-}
-
-/// A connection's failure ends its task, not the server.
-private func echo(_ connection: TCPConnection) async {
-    do {
-        for try await bytes in connection {
-            try await connection.send(bytes)
-        }
-    } catch {
-        await connection.abort()
     }
 }

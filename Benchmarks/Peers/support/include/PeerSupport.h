@@ -1,18 +1,21 @@
 /*
- * What every peer of the comparison needs before its first connection: the two options `--port` and `--cpu`,
+ * What every peer of the comparison needs before its first connection: the options `--port`, `--address` and `--cpu`,
  * a raised open-file limit, a processor to stay on, a listening socket, and the line that says it is ready.
  */
 #ifndef PEER_SUPPORT_H
 #define PEER_SUPPORT_H
 
+#include <stdint.h>
+
 #define PEER_BACKLOG 1024
 
 struct peer_options {
     int port;
-    int cpu; /* -1: not pinned */
+    uint32_t address; /* IPv4, in the host's order; 127.0.0.1 if none is given */
+    int cpu;          /* -1: not pinned */
 };
 
-/* Reads `--port P` and `--cpu N`; prints the usage and exits on anything else. */
+/* Reads `--port P`, `--address A.B.C.D` and `--cpu N`; prints the usage and exits on anything else. */
 struct peer_options peer_parse_options(int argc, char **argv);
 
 /* Keeps the calling thread, and those it starts later, on one processor; does nothing if `cpu` is negative. */
@@ -21,10 +24,13 @@ void peer_pin(int cpu);
 /* Raises the soft open-file limit to the hard one and returns it. */
 int peer_raise_file_limit(void);
 
-/* A listening socket on 127.0.0.1 whose accepted connections inherit TCP_NODELAY; `flags` go to socket(2). */
-int peer_listen(int port, int flags);
+/* Reads an IPv4 address in dotted decimal into the host's order. Returns 0 if it is none. */
+int peer_parse_address(const char *text, uint32_t *address);
 
-/* Prints `listening on 127.0.0.1:PORT` and flushes it. */
+/* A listening socket whose accepted connections inherit TCP_NODELAY; `flags` go to socket(2). */
+int peer_listen(const struct peer_options *options, int flags);
+
+/* Prints `listening on port PORT` and flushes it. */
 void peer_print_ready(int port);
 
 /* Whether instructions are counted: under callgrind, by a program that was built where valgrind's headers are. */

@@ -171,6 +171,8 @@ extension XDPLink {
 
     public mutating func prepareToSleep(for wish: LinkWish) -> LinkSleep {
         if transmitting > 0 { _ = reclaim() }
+        // What the kernel says of an interface that is gone would wake us for ever.
+        guard state != .gone else { return LinkSleep(descriptor: -1, forInput: false) }
         if receiving < receiveTarget { refill() }
         if wish.frames > 0, socket.receive.available(for: 1) > 0 { return .ready }
         if wish.room > 0, socket.transmit.room(for: wish.room) >= wish.room || state != .up { return .ready }

@@ -255,7 +255,7 @@ import Testing
         #expect(bench.accounted == bench.pool.count)
     }
 
-    @Test("when the peer of a veth is removed the link is gone, and its frames come back")
+    @Test("when the peer of a veth is removed the link is gone, its frames come back, and nobody is woken for it again")
     func peerRemoved() throws {
         let bench = try XDPBench.open(pair.left)
         try pair.right.delete()
@@ -267,6 +267,8 @@ import Testing
         #expect(bench.link.receive(into: &burst) == 0)
         #expect(bench.accounted == bench.pool.count)
         #expect(!bench.link.refresh() && bench.state == .gone)
+        let sleep = bench.link.prepareToSleep(for: LinkWish(frames: 1, room: 0))
+        #expect(sleep.descriptor == -1 && !sleep.isReady)
     }
 
     @Test("when the MTU changes, what is too long for it is dropped and counted")
