@@ -40,12 +40,17 @@ struct MartletEcho: AsyncParsableCommand {
     @Option(help: "An address on that link, such as 10.0.0.2/24.")
     var address: [String] = []
 
+    @Option(help: "Bytes of a frame of that link. Segments of 64 KiB, as a TAP has them, take 131072.")
+    var frameCapacity = 2048
+
     func run() async throws {
         if cpu >= 0, cores == 1 { peer_pin(Int32(cpu)) }
         let selection = cpu < 0 ? CoreSelection.count(cores) : .these(Array(cpu..<cpu + cores))
-        let configuration = Runtime.Configuration(
+        var configuration = Runtime.Configuration(
             transport: try TransportChoice(link: link, addresses: address, gateways: []), cores: selection,
             driver: driver)
+        configuration.limits.framesPerCore = min(4096, max(512, (64 << 20) / frameCapacity))
+        configuration.limits.frameCapacity = frameCapacity
         try await Runtime.run(configuration) { [mode, port, isOwn = link != nil] runtime in
             let address = isOwn ? SocketAddress.any(port: port) : .loopback(port: port)
             switch mode {

@@ -38,7 +38,7 @@ extension CommonOptions {
             }
             (result.alone, result.errors) = (alone, pair.errors)
             return result
-        }
+        }[0]
     }
 
     /// Runs `body` while so many connections are open. At each end a task waits for bytes that do not come.

@@ -1,4 +1,4 @@
-// A server and clients in one runtime of one core, and the window in which what the clients do is counted.
+// A server and clients on a core of a runtime, and the window in which what the clients do is counted.
 
 import Glibc
 import Martlet
@@ -12,9 +12,19 @@ struct Measured: Sendable {
     /// Nanoseconds, where each message was timed.
     var times: [Int64] = []
     var perSecond: Double { Double(count) / seconds }
+
+    /// What two cores have done in windows that opened together.
+    static func + (first: Measured, second: Measured) -> Measured {
+        var sum = first
+        sum.count += second.count
+        sum.errors += second.errors
+        sum.times += second.times
+        sum.seconds = max(first.seconds, second.seconds)
+        return sum
+    }
 }
 
-/// What clients and the clock share. All of them run on one core, so nothing here is ever contended.
+/// What the clients of a core and the clock share. All of them run on that core, so nothing here is ever contended.
 final class Pair: Sendable {
     let core: Core
     let ports: [UInt16]
@@ -100,34 +110,35 @@ extension CommonOptions {
         _ configuration: Runtime.Configuration, handler: (@Sendable (Pair, TCPConnection) async throws -> Void)? = nil,
         _ prepare: @escaping @Sendable (Pair) -> Void
     ) async throws -> Measured {
-        try await serve(configuration, ports: 1, handler: handler) { [seconds] pair in
+        let all = try await serve(configuration, ports: 1, handler: handler) { [seconds] pair in
             prepare(pair)
             var measured = try await pair.withClients { try await pair.window(seconds) }
             measured.errors = pair.errors
             measured.times = pair.allTimes
             return measured
         }
+        return all.dropFirst().reduce(all[0]) { $0 + $1 }
     }
 
-    /// Runs `body` on the core of a runtime that serves on some ports.
+    /// Runs `body` on each core of a runtime that serves on some ports. The results are in the order of the cores.
     func serve<R: Sendable>(
         _ configuration: Runtime.Configuration, ports count: Int,
         handler: (@Sendable (Pair, TCPConnection) async throws -> Void)? = nil,
         _ body: @escaping @Sendable (Pair) async throws -> R
-    ) async throws -> R {
+    ) async throws -> [R] {
         try await Runtime.run(configuration) { runtime in
             let listening = AsyncStream<UInt16>.makeStream()
-            let shared = Shared<Pair>()
+            let shared = Shared<[Pair]>()
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 for _ in 0..<count {
                     group.addTask {
                         try await runtime.serve(
                             on: .loopback(port: 0), onListening: { listening.continuation.yield($0.port ?? 0) }
                         ) { connection in
-                            guard let handler, let pair = shared.value else {
+                            guard let handler, let pairs = shared.value else {
                                 return try await echo(connection)
                             }
-                            try await handler(pair, connection)
+                            try await handler(pairs[connection.core.index], connection)
                         }
                     }
                 }
@@ -136,14 +147,14 @@ extension CommonOptions {
                     ports.append(port)
                     if ports.count == count { break }
                 }
-                let pair = Pair(core: runtime.cores[0], ports: ports)
-                shared.value = pair
-                let result = Shared<R>()
-                try await runtime.forEachCore { _ in
-                    result.value = try await body(pair)
+                let pairs = runtime.cores.map { [ports] core in Pair(core: core, ports: ports) }
+                shared.value = pairs
+                let results = pairs.map { _ in Shared<R>() }
+                try await runtime.forEachCore { core in
+                    results[core.index].value = try await body(pairs[core.index])
                 }
                 group.cancelAll()
-                return result.value!
+                return results.map { $0.value! }
             }
         }
     }

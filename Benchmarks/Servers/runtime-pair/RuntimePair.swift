@@ -1,4 +1,4 @@
-// runtime-pair: server and client in one process, on one core, through the async API: over Martlet's own stack, or over the
+// runtime-pair: server and client in one process, on the same core, through the async API: over Martlet's own stack, or over the
 // kernel's TCP on loopback. Prints one JSON object with what it measured.
 //
 // The program is the same for both; `--transport` is the one line that differs.
@@ -11,7 +11,7 @@ import PeerSupport
 @main
 struct RuntimePair: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "runtime-pair", abstract: "A server and its clients on one core, through the async API.",
+        commandName: "runtime-pair", abstract: "A server and its clients on the same core, through the async API.",
         subcommands: [
             EchoCommand.self, ConnectionsCommand.self, BulkCommand.self, LatencyCommand.self, IdleCommand.self,
         ])
@@ -29,7 +29,10 @@ struct CommonOptions: ParsableArguments {
     @Option(help: "stack or kernel.")
     var transport = Transport.stack
 
-    @Option(help: "Processor of the core; the runtime chooses if negative.")
+    @Option(help: "Cores, each with a server and clients of its own, which find each other on it.")
+    var cores = 1
+
+    @Option(help: "Processor of the first core, the others on those after it. The runtime chooses if negative.")
     var cpu = -1
 
     @Option(help: "Seconds that are measured.")
@@ -37,7 +40,8 @@ struct CommonOptions: ParsableArguments {
 
     func configuration(connections: Int = 4096) -> Runtime.Configuration {
         var configuration = Runtime.Configuration(
-            transport: transport == .stack ? .stack([]) : .kernel, cores: cpu < 0 ? .count(1) : .these([cpu]))
+            transport: transport == .stack ? .stack([]) : .kernel,
+            cores: cpu < 0 ? .count(cores) : .these(Array(cpu..<cpu + cores)))
         configuration.limits.connectionsPerCore = connections + 64
         configuration.stackLimits.tcp.connections = connections + 64
         configuration.stackLimits.tcp.timeWaits = max(16_384, connections)
@@ -45,7 +49,7 @@ struct CommonOptions: ParsableArguments {
     }
 
     func validate() throws {
-        guard seconds > 0 else { throw ValidationError("--seconds must be positive") }
+        guard seconds > 0, cores > 0 else { throw ValidationError("--seconds and --cores must be positive") }
     }
 }
 
@@ -53,7 +57,7 @@ struct EchoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "echo", abstract: "Messages that come back, on connections that stay open.")
 
-    @Option(help: "Connections.")
+    @Option(help: "Connections of a core.")
     var connections = 64
 
     @Option(help: "Bytes of a message.")
@@ -140,6 +144,10 @@ struct IdleCommand: AsyncParsableCommand {
     var active = 64
 
     @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        guard common.cores == 1 else { throw ValidationError("idle connections are measured on one core") }
+    }
 
     func run() async throws {
         let result = try await common.idle(connections: connections, active: active)

@@ -53,20 +53,25 @@ enum Siblings {
 
 /// A server under test. Stop it, or it outlives the comparison.
 struct RunningServer {
+    let port: Int
     private let process: Process
     private let output: Pipe
-    let port: Int
 
     var identifier: Int32 {
         process.processIdentifier
     }
 
-    /// Returns as soon as the server says that it listens.
     init(_ server: Server, port: Int, placement: Scenario.Placement) throws {
-        self.port = port
         let cpu = placement == .pinned ? ["--cpu", "0"] : []
-        process = Siblings.process(server.executable, ["--port", "\(port)"] + cpu + server.arguments)
+        let process = Siblings.process(server.executable, ["--port", "\(port)"] + cpu + server.arguments)
         process.environment = ProcessInfo.processInfo.environment.merging(server.environment) { $1 }
+        try self.init(process, port: port)
+    }
+
+    /// Starts a server, and returns as soon as it says that it listens.
+    init(_ process: Process, port: Int) throws {
+        self.process = process
+        self.port = port
         output = Pipe()
         process.standardOutput = output
         try process.run()

@@ -9,7 +9,9 @@ import Glibc
 struct Compare: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare", abstract: "Compares Martlet with its peers on this machine.",
-        subcommands: [CompareServers.self, CompareStacks.self, CompareLinks.self, CompareTransports.self],
+        subcommands: [
+            CompareServers.self, CompareStacks.self, CompareLinks.self, CompareTransports.self, CompareHosts.self,
+        ],
         defaultSubcommand: CompareServers.self)
 }
 

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Foundation
+import Glibc
 
 struct CompareTransports: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -10,7 +11,8 @@ struct CompareTransports: ParsableCommand {
         abstract: "Compares one program over Martlet's own stack and over the kernel's loopback.",
         discussion: """
             Server and clients are tasks of one runtime with one core, on one processor; the stack reaches itself without a \
-            link. The kernel's loopback is measured with io_uring where that is allowed.
+            link. The kernel's loopback is measured with io_uring where that is allowed. Where there is a second processor, the \
+            stack is measured on both too: a server and clients each.
             """)
 
     @Option(help: "Rounds; in each, both transports take their turn at each workload.")
@@ -46,6 +48,7 @@ struct CompareTransports: ParsableCommand {
         guard Siblings.exists("runtime-pair") else {
             throw ChildError(description: "runtime-pair has not been built; run `swift build -c release` first")
         }
+        let processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
         var runs: [TransportRun] = []
         func run(_ workload: TransportWorkload, _ transport: String, _ round: Int) throws {
             Progress.show("round \(round) of \(rounds): \(workload.name) over the \(transport)")
@@ -60,6 +63,7 @@ struct CompareTransports: ParsableCommand {
                     try run(workload, transport, round)
                 }
             }
+            if processors > cpu + 1 { try run(.twoCores, "stack", round) }
             if idle > 0 { try run(.idle(idle), "stack", round) }
         }
         Progress.end()
@@ -94,6 +98,9 @@ struct TransportWorkload: Sendable {
             TransportWorkload(name: "connections-\(count)", arguments: ["connections", "--messages", "\(count)"])
         }
         + ["bulk", "latency"].map { TransportWorkload(name: $0, arguments: [$0]) }
+
+    /// On two cores, each with its server and clients.
+    static let twoCores = TransportWorkload(name: "echo-2-cores", arguments: ["echo", "--cores", "2"])
 
     static func idle(_ count: Int) -> TransportWorkload {
         TransportWorkload(name: "idle", arguments: ["idle", "--connections", "\(count)"])

@@ -16,6 +16,8 @@ struct Measurement: Codable, Sendable {
     var loadCpuShare: Double
     var serverCpuShare: Double?
     var serverCpuNsPerRequest: Double?
+    /// Of the server's processor, for whatever it worked.
+    var processorNsPerRequest: Double?
     var serverBytesPerIdleConnection: Double?
     /// Counted in a run of their own, for counting costs time.
     var serverInstructionsPerRequest: Double?

@@ -24,11 +24,21 @@ struct TransportReport {
             byRound(figure, workload, "stack").compactMap { round, value in divisors[round].map { value / $0 } })
     }
 
+    /// Of two cores to one, in each round.
+    private var ofTwoCores: Double? {
+        let alone = byRound("messages_per_second", "echo", "stack")
+        return Runs.median(
+            byRound("messages_per_second", TransportWorkload.twoCores.name, "stack").compactMap { round, value in
+                alone[round].map { value / $0 }
+            })
+    }
+
     /// Only what was measured has a verdict.
     var verdicts: [StackVerdict] {
         let least = TransportWorkload.messages.compactMap { ratio("messages_per_second", "connections-\($0)") }.min()
         let bars: [(String, Double, Bool, Double?)] = [
             ("echo 64 B, 64 connections, messages/s", 1_500_000, true, median("messages_per_second", "echo")),
+            ("echo on two cores, to one", 1.8, true, ofTwoCores),
             ("short connections/s", 250_000, true, median("connections_per_second", "connections-1")),
             ("short connections, to the kernel's", 10, true, ratio("connections_per_second", "connections-1")),
             ("messages/s to the kernel's, the least of 1 … 128 a connection", 1, true, least),
@@ -48,6 +58,9 @@ struct TransportReport {
     var table: Table {
         var table = Table(header: ["workload", "own stack", "kernel", "ratio"])
         table.rows = [row("echo 64 B, 64 connections, messages/s", "messages_per_second", "echo", 0)]
+        if let two = median("messages_per_second", TransportWorkload.twoCores.name) {
+            table.rows.append(["the same on two cores, 64 connections each", two.fixed(0), "–", "–"])
+        }
         for count in TransportWorkload.messages {
             table.rows.append(
                 row(

@@ -175,8 +175,17 @@ final class CoreExchange {
     ///
     /// - Precondition: there is room.
     func loop(_ packet: consuming Frame, _ stack: borrowing Stack) {
+        // Where every port is every core's, each connection is on the core of its flow, and its other end with it.
+        if !cores.ports.hasPartial, Self.isSegment(packet) { return looped.append(packet) }
         let destination = Self.destination(of: packet, isEthernet: false)
         if let kept = direct(packet, destination, Stack.itself, stack) { looped.append(kept) }
+    }
+
+    /// Whether an IP packet of this host is a TCP segment: those are never fragments, and have no headers between.
+    private static func isSegment(_ packet: borrowing Frame) -> Bool {
+        let bytes = packet.bytes
+        // The protocol of RFC 791 §3.1, or the next header of RFC 8200 §3; TCP is 6 in either.
+        return bytes.byte(at: bytes.byte(at: 0) &>> 4 == 4 ? 9 : 6) == 6
     }
 
     private func send(_ frame: consuming Frame, to core: Int, on interface: UInt8, hops: UInt16) {

@@ -27,9 +27,10 @@ final class Wires {
 
     deinit { for namespace in [here, there] { try? ip("netns", "delete", namespace) } }
 
-    private func ip(_ arguments: String...) throws { try run(["ip"] + arguments, in: nil) }
+    func ip(_ arguments: String...) throws { try run(["ip"] + arguments, in: nil) }
 
-    private func run(_ arguments: [String], in namespace: String?) throws {
+    /// Runs a program of the system's to its end.
+    func run(_ arguments: [String], in namespace: String?) throws {
         let process = Siblings.process(at: "/usr/bin/env", arguments, in: namespace)
         process.standardOutput = FileHandle.nullDevice
         try process.run()
