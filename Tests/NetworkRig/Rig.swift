@@ -23,7 +23,8 @@ public enum Rig {
     /// Whether a program is installed.
     public static func has(_ program: String) -> Bool { Program.path(of: program) != nil }
 
-    private static var isCI: Bool { Environment["CI"] == "true" }
+    /// Whether nobody waits for the tests, and all of them are to run: `CI=true`.
+    public static var isCI: Bool { Environment["CI"] == "true" }
 
     private static func lacking(_ programs: [String]) -> String? {
         if geteuid() != 0 { return "network namespaces are made by root only" }
