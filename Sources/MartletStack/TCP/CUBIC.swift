@@ -13,17 +13,19 @@
 
 /// RFC 9438 with fast convergence, and HyStart++ in the first slow start.
 struct CUBIC: CongestionController {
-    /// Up to when ``Epoch/elapsed`` has counted.
-    private var countedUntil = Instant.zero
     private var epoch = Epoch()
     /// The epoch before the last reduction, for ``undo()``.
     private var priorEpoch = Epoch()
+    /// Up to when ``Epoch/elapsed`` has counted: microseconds, which wrap after 71 minutes. Nothing is in flight for so long.
+    private var countedUntil: UInt32 = 0
     private var slowStart = SlowStart()
     /// What was left over when the growth was last rounded down to bytes, in 65,536ths of a byte.
     private var growthRemainder: UInt16 = 0
 
     /// One congestion avoidance: the curve, and where on it we are.
     struct Epoch: BitwiseCopyable, Sendable {
+        /// W_est in 1/1024 bytes; 0 before the epoch has begun.
+        var wEst: UInt64 = 0
         /// W_max in bytes; 0 if no loss has set it since the connection began, or since a timeout.
         var wMax: UInt32 = 0
         /// cwnd_prior: the window at the last reduction.
@@ -33,8 +35,6 @@ struct CUBIC: CongestionController {
         /// t in microseconds: since the epoch began, without the time in which the window was not what limited (§4.2).
         /// Saturates after 71 minutes, when the curve is far beyond every limit.
         var elapsed: UInt32 = 0
-        /// W_est in 1/1024 bytes; 0 before the epoch has begun.
-        var wEst: UInt64 = 0
     }
 
     var cwnd: UInt32 { slowStart.cwnd }
@@ -45,8 +45,10 @@ struct CUBIC: CongestionController {
     {
         self = CUBIC()
         slowStart.established(mss: mss, initialWindow: initialWindow)
-        countedUntil = now
+        countedUntil = Self.clock(now)
     }
+
+    private static func clock(_ now: Instant) -> UInt32 { UInt32(truncatingIfNeeded: now.nanoseconds / 1_000) }
 
     /// Goes on from another algorithm's windows.
     mutating func resume(window: UInt32, threshold: UInt32) { slowStart.resume(window: window, threshold: threshold) }
@@ -55,12 +57,12 @@ struct CUBIC: CongestionController {
 
     mutating func sent(_ bytes: UInt32, pipe: UInt32, at now: Instant) {
         // Idle until now.
-        if pipe == 0 { countedUntil = max(countedUntil, now) }
+        if pipe == 0 { countedUntil = Self.clock(now) }
     }
 
     mutating func acknowledged(_ ack: Acknowledgement) {
         guard slowStart.phase != .recovery, !slowStart.isActive, ack.isCwndLimited else {
-            countedUntil = max(countedUntil, ack.now)
+            countedUntil = Self.clock(ack.now)
             if slowStart.phase != .recovery && slowStart.isActive { slowStart.grow(ack) }
             return
         }
@@ -100,7 +102,7 @@ struct CUBIC: CongestionController {
 
     mutating func recoveryEnded(at now: Instant) {
         slowStart.recoveryEnded()
-        countedUntil = max(countedUntil, now)
+        countedUntil = Self.clock(now)
     }
 
     /// §4.9: the curve goes on as if nothing had been, but for the time it took to find out.
@@ -132,19 +134,13 @@ extension CUBIC {
         epoch.wEst = UInt64(cwnd) << 10
         epoch.elapsed = 0
         growthRemainder = 0
-        countedUntil = now
+        countedUntil = Self.clock(now)
     }
 
     private mutating func count(until now: Instant) {
-        guard now > countedUntil else { return }
-        let passed = (now.nanoseconds &- countedUntil.nanoseconds) / 1_000
-        guard passed > 0, passed <= Int64(UInt32.max) else {
-            if passed != 0 { epoch.elapsed = .max }
-            return
-        }
-        epoch.elapsed = epoch.elapsed.addingSaturated(UInt32(passed))
-        // What is less than a microsecond is counted with the next ACK, or fast ACKs would stop the clock.
-        countedUntil = countedUntil.advanced(byNanoseconds: passed * 1_000)
+        let clock = Self.clock(now)
+        epoch.elapsed = epoch.elapsed.addingSaturated(clock &- countedUntil)
+        countedUntil = clock
     }
 
     private mutating func grow(bytes: UInt32, smoothedRTT: UInt32) {

@@ -86,7 +86,7 @@ extension TCB {
             flags.isDisjoint(with: [.reductionOwed, .reductionTold])
         else { return }
         stack.counters.echoesIn &+= 1
-        reduce(.ecn, tally, stack.now)
+        reduce(.ecn, tally, &stack)
     }
 
     /// BBR does not slow down for marks, and who does not must not ask for them.

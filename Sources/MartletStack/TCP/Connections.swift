@@ -7,6 +7,7 @@ struct Connections: ~Copyable {
     var rings: RingMemory
     var records: SentRecords
     var ranges: Ranges
+    var repairs: Repairs
     var settings: SettingsTable
     /// For the IP layer.
     var advice = NegativeAdvice()
@@ -33,6 +34,7 @@ struct Connections: ~Copyable {
         rings = RingMemory(byteCount: limits.ringMemory)
         records = SentRecords(capacity: limits.sentRecords)
         ranges = Ranges(capacity: limits.ranges)
+        repairs = Repairs(capacity: limits.connections)
         settings = SettingsTable(capacity: limits.settings)
         fastOpen = FastOpen(capacity: limits.fastOpenPeers, secret: secret)
         control = SlotQueue(capacity: limits.connections)
@@ -47,6 +49,14 @@ struct Connections: ~Copyable {
     static func tick(of instant: Instant) -> UInt32 { UInt32(truncatingIfNeeded: instant.nanoseconds >> 20) }
     @inline(__always)
     var tick: UInt32 { Connections.tick(of: now) }
+
+    /// Instants in units of 2³⁰ ns, about a second, for what is compared after weeks. They wrap after 146 years.
+    @inline(__always)
+    static func epoch(of instant: Instant) -> UInt32 { UInt32(truncatingIfNeeded: instant.nanoseconds >> 30) }
+
+    /// Whether a timestamp that came then is too old to say anything (RFC 7323 §5.5): 24 days.
+    @inline(__always)
+    func isAged(_ epoch: UInt32) -> Bool { Int64(Self.epoch(of: now) &- epoch) << 30 >= 24 * 86_400 * 1_000_000_000 }
 
     /// The clock of timestamps: milliseconds, and what a connection adds to them (RFC 7323 §5.4).
     @inline(__always)

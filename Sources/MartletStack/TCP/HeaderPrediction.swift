@@ -141,7 +141,7 @@ extension TCB {
         heard(stack)
         if hasTimestamps, rcv.nxt <= lastAckSent {
             recentTimestamp = UInt32(truncatingIfNeeded: timestamps &>> 32)
-            recentTimestampAt = stack.now
+            recentTimestampAt = Connections.epoch(of: stack.now)
         }
         if isNews {
             newsArrives(control, hasTimestamps ? UInt32(truncatingIfNeeded: timestamps) : nil, &stack)
@@ -214,6 +214,7 @@ extension TCB {
         tally.echo = echo
         statistics.bytesAcked &+= UInt64(acknowledgment - snd.una)
         release(upTo: acknowledgment, &tally, &stack)
+        giveUnusedRepair(&stack)
         endSilence()
         snd.wl2 = acknowledgment
         measure(tally, isProgress: true, stack.now)

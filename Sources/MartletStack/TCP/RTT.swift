@@ -19,17 +19,11 @@ struct RTT: BitwiseCopyable, Sendable {
     /// SRTT in eighths and RTTVAR in quarters of a microsecond, so that their filters lose nothing: α = 1/8, β = 1/4.
     private var eighthsOfSRTT: UInt32 = 0
     private var quartersOfRTTVAR: UInt32 = 0
-    private let leastMargin: UInt32
     private var backoffs: UInt8 = 0
     private var isAfterLostSYN = false
 
     /// An estimator without samples.
-    ///
-    /// Both times are microseconds. `minimumRTO` bounds K·RTTVAR rather than the sum: a peer may delay its ACK by up
-    /// to that much on a path of any length. So the timeout is never below it either. `granularity` is G of §2.3.
-    init(minimumRTO: UInt32 = RTT.defaultMinimumRTO, granularity: UInt32 = 1_000) {
-        leastMargin = min(max(minimumRTO, granularity), Self.maximumRTO)
-    }
+    init() {}
 
     /// Whether there has been a sample.
     var isMeasured: Bool { eighthsOfSRTT > 0 }
@@ -68,7 +62,12 @@ struct RTT: BitwiseCopyable, Sendable {
 
     /// The retransmission timeout in microseconds, backed off as often as it expired.
     @inline(__always)
-    var rto: UInt32 {
+    var rto: UInt32 { timeout(leastMargin: Self.defaultMinimumRTO) }
+
+    /// The same with another least margin, in microseconds, which bounds K·RTTVAR rather than the sum: a peer may delay its ACK by up
+    /// to that much on a path of any length. So the timeout is never below it either. It is no less than G of §2.3.
+    @inline(__always)
+    func timeout(leastMargin: UInt32) -> UInt32 {
         var base = isMeasured ? srtt + max(quartersOfRTTVAR, leastMargin) : max(Self.initialRTO, leastMargin)
         if isAfterLostSYN { base = max(base, Self.lostSYNRTO) }
         return UInt32(truncatingIfNeeded: min(UInt64(base) &<< UInt64(backoffs), UInt64(Self.maximumRTO)))

@@ -73,7 +73,7 @@ extension TCB {
             rack.tailProbe = .none
         } else if segment.acknowledgment > recoveryPoint {
             stack.counters.tailRepairs &+= 1
-            reduce(.loss, tally, stack.now)
+            reduce(.loss, tally, &stack)
         } else if isRepetition, segment.options.sackCount == 0 {
             // Both have arrived, and the peer knows no DSACK.
             rack.tailProbe = .none
@@ -81,14 +81,15 @@ extension TCB {
     }
 
     /// Reduces the window, under PRR, although nothing is to be repaired.
-    mutating func reduce(_ reason: CongestionReason, _ tally: AckTally, _ now: Instant) {
+    mutating func reduce(_ reason: CongestionReason, _ tally: AckTally, _ stack: inout Connections) {
         phase = .reduced
         rack.tailProbe = .none
         recoveryPoint = snd.nxt
-        spurious = SpuriousDetection()
         oweReduction()
-        _ = congestion.congestionEvent(reason, flightSize: tally.flightSize, pipe: pipe, at: now)
-        prr = PRR(recoverFS: tally.flightSize)
+        _ = congestion.congestionEvent(reason, flightSize: tally.flightSize, pipe: pipe, at: stack.now)
+        let place = takeRepair(&stack)
+        stack.repairs[place].spurious = SpuriousDetection()
+        stack.repairs[place].prr = PRR(recoverFS: tally.flightSize)
     }
 
     /// RFC 6582: three duplicates mean that the first segment is lost, and so does an ACK of a part within recovery.
@@ -118,11 +119,11 @@ extension TCB {
             if phase != .reduced { ageReorderingWindow() }
             congestion.recoveryEnded(at: stack.now)
             phase = .open
-            spurious.frto = .off
+            repairIsOver(&stack)
         }
         if newlyLost > 0, phase == .open || phase == .disorder || phase == .reduced {
             // What was reduced for a mark of congestion is not given back when the loss turns out to be none.
-            if phase != .reduced { armSpurious(isTimeout: false) }
+            if phase != .reduced { armSpurious(isTimeout: false, &stack) }
             phase = .recovery
             rack.tailProbe = .none
             oweReduction()
@@ -130,12 +131,13 @@ extension TCB {
             stack.counters.fastRecoveries &+= 1
             let flight = UInt32(truncatingIfNeeded: snd.nxt - snd.una)
             _ = congestion.congestionEvent(.loss, flightSize: flight, pipe: pipe, at: stack.now)
-            prr = PRR(recoverFS: flight &+ tally.delivered)
+            stack.repairs[takeRepair(&stack)].prr = PRR(recoverFS: flight &+ tally.delivered)
         }
         if phase == .open || phase == .disorder { phase = sackedBytes > 0 ? .disorder : .open }
         tellCongestionControl(tally, newlyLost: newlyLost, pipeBefore: pipeBefore, stack.now)
         if isPacedByPRR {
-            allowance = prr.sendable(
+            let place = takeRepair(&stack)
+            stack.repairs[place].allowance = stack.repairs[place].prr.sendable(
                 pipe: pipe, delivered: tally.delivered, ssthresh: congestion.ssthresh, mss: UInt32(mss),
                 isSafe: isProgress && newlyLost == 0)
         }
@@ -158,8 +160,8 @@ extension TCB {
 
     /// Bytes that may go out now by the congestion control's leave.
     @inline(__always)
-    var congestionAllows: UInt32 {
-        if isPacedByPRR { return allowance }
+    func congestionAllows(_ stack: borrowing Connections) -> UInt32 {
+        if isPacedByPRR, repair != Repairs.none { return stack.repairs[repair].allowance }
         let cwnd = congestion.cwnd
         // Limited transmit (RFC 3042): new segments for the first two duplicate ACKs.
         let extra = phase == .disorder && !flags.contains(.sack) ? min(UInt32(duplicateAcks), 2) * UInt32(mss) : 0
@@ -176,7 +178,7 @@ extension TCB {
         backoff = min(backoff + 1, 254)
         rtt.backOff()
         loseAll(&stack)
-        armSpurious(isTimeout: true)
+        armSpurious(isTimeout: true, &stack)
         phase = .loss
         rack.tailProbe = .none
         oweReduction()

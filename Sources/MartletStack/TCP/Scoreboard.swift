@@ -114,7 +114,7 @@ extension TCB {
         if isDuplicateReport(segment) {
             stack.counters.duplicateReportsIn &+= 1
             tally.duplicateEnd = options.sackBlocks[0].end
-            duplicateReported(options.sackBlocks[0])
+            duplicateReported(options.sackBlocks[0], &stack)
             widenReorderingWindow(segment.acknowledgment)
         }
         guard recordHead != SentRecords.none else { return }

@@ -21,7 +21,7 @@ extension TCB {
             {
                 return owe(.control, &stack)
             }
-            noteDuplicate(segment)
+            noteDuplicate(segment, &stack)
             // A FIN or SYN again, a keep-alive or a zero-window probe: all are answered by what is expected here.
             if state == .timeWait, segment.flags.contains(.fin) {
                 stack.arm(.slow, of: slot, in: stack.limits.timeWaitNanoseconds)
@@ -87,10 +87,10 @@ extension TCB {
     private mutating func passesTimestampCheck(_ segment: Segment, _ stack: inout Connections) -> Bool {
         guard flags.contains(.timestamps), segment.options.hasTimestamps, !segment.flags.contains(.rst),
             Int32(bitPattern: segment.options.timestampValue &- recentTimestamp) < 0,
-            stack.now.nanoseconds - recentTimestampAt.nanoseconds < 24 * 86_400 * 1_000_000_000
+            !stack.isAged(recentTimestampAt)
         else { return true }
         stack.counters.oldTimestamps &+= 1
-        noteDuplicate(segment)
+        noteDuplicate(segment, &stack)
         answerStray(segment, &stack)
         return false
     }
@@ -101,7 +101,7 @@ extension TCB {
             Int32(bitPattern: segment.options.timestampValue &- recentTimestamp) >= 0
         else { return }
         recentTimestamp = segment.options.timestampValue
-        recentTimestampAt = now
+        recentTimestampAt = Connections.epoch(of: now)
     }
 
     private mutating func resetArrives(_ stack: inout Connections) {
@@ -139,7 +139,6 @@ extension TCB {
 
     /// The peer's SYN: its number, and what it offers.
     mutating func synArrives(_ segment: Segment, _ stack: inout Connections) {
-        initialReceive = segment.sequence
         rcv.nxt = segment.sequence + 1
         rcv.read = rcv.nxt
         rcv.edge = rcv.nxt + min(Int(receiveLimit), 65_535)
@@ -158,7 +157,7 @@ extension TCB {
         if options.userTimeout != 0 { userTimeoutArrives(options, stack) }
         if options.hasTimestamps {
             recentTimestamp = options.timestampValue
-            recentTimestampAt = stack.now
+            recentTimestampAt = Connections.epoch(of: stack.now)
         }
         let overhead: UInt16 = flags.contains(.timestamps) ? 12 : 0
         // MUST-15: who offers none takes what every host can take.
@@ -251,7 +250,7 @@ extension TCB {
         var bytes = packet.extracting(Int(segment.payloadOffset)..<Int(segment.payloadOffset + segment.payloadLength))
         let isDuplicate = start < rcv.nxt
         if isDuplicate {
-            noteDuplicate(segment)
+            noteDuplicate(segment, &stack)
             let old = min(rcv.nxt - start, bytes.byteCount)
             bytes = bytes.extracting(droppingFirst: old)
             start += old
@@ -278,9 +277,12 @@ extension TCB {
         } else {
             switch stack.ranges.insert(start, end, in: &outOfOrder, limit: stack.limits.rangesPerConnection) {
             case .noted(let twice):
-                if let twice { duplicate = twice }
+                if flags.contains(.sack) {
+                    let place = takeRepair(&stack)
+                    stack.repairs[place].lastRange = start
+                    if let twice { stack.repairs[place].duplicate = twice }
+                }
                 stack.rings.write(bytes, to: receiveRing, at: start.bits)
-                lastRange = start
             case .full: stack.counters.tooManyRanges &+= 1
             }
             owe(.ack, &stack)  // RFC 5681 §4.2: at once
@@ -291,9 +293,9 @@ extension TCB {
     mutating func notePeerSegment(_ count: Int) { peerSegment = max(UInt16(clamping: min(count, 9000)), peerSegment) }
 
     /// What has come before is reported by the next ACK (RFC 2883 §4).
-    private mutating func noteDuplicate(_ segment: Segment) {
-        guard segment.payloadLength > 0, segment.sequence < rcv.nxt else { return }
-        duplicate = SACKBlock(
+    private mutating func noteDuplicate(_ segment: Segment, _ stack: inout Connections) {
+        guard flags.contains(.sack), segment.payloadLength > 0, segment.sequence < rcv.nxt else { return }
+        stack.repairs[takeRepair(&stack)].duplicate = SACKBlock(
             start: segment.sequence, end: .min(segment.sequence + Int(segment.payloadLength), rcv.nxt))
     }
 
@@ -370,6 +372,7 @@ extension TCB {
         sendRing = .none
         forgetRecords(&stack)
         stack.ranges.releaseAll(from: &outOfOrder)
+        releaseRepair(&stack)
         owed.formIntersection([.reset])
         tell(.ended, &stack)
     }

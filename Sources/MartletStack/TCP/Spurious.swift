@@ -32,11 +32,29 @@ struct SpuriousDetection: BitwiseCopyable {
         /// Steps 2b and 3: new data goes instead of what is thought lost, and its ACK is awaited.
         case newData
     }
+
+    /// Bytes went again; `timestamp` is what they carry.
+    mutating func noteResent(_ count: UInt32, timestamp: UInt32) {
+        guard isArmed else { return }
+        unreported = unreported.addingSaturated(count)
+        if !hasResent {
+            hasResent = true
+            retransmitTimestamp = timestamp
+        }
+    }
+
+    /// The peer has these bytes twice.
+    mutating func duplicateReported(_ block: SACKBlock) {
+        guard isArmed, block.start >= marker else { return }
+        unreported -= min(UInt32(truncatingIfNeeded: block.end - block.start), unreported)
+    }
 }
 
 extension TCB {
     /// A recovery or a timeout reduces the window now.
-    mutating func armSpurious(isTimeout: Bool) {
+    mutating func armSpurious(isTimeout: Bool, _ stack: inout Connections) {
+        let place = takeRepair(&stack)
+        var spurious = stack.repairs[place].spurious
         let isSecond = isTimeout && (phase == .recovery || phase == .loss)
         if !isSecond {
             spurious = SpuriousDetection()
@@ -52,36 +70,35 @@ extension TCB {
         // anything was acknowledged is still of the first.
         let isFirst = phase == .loss ? spurious.frto == .headSent : phase != .recovery
         spurious.frto = isTimeout && isFirst && state.isSynchronized ? .headSent : .off
+        stack.repairs[place].spurious = spurious
     }
 
     /// Bytes in a recovery go again.
-    mutating func noteResent(_ count: UInt32, at now: Instant) {
-        guard spurious.isArmed, phase == .recovery || phase == .loss else { return }
-        spurious.unreported = spurious.unreported.addingSaturated(count)
-        if !spurious.hasResent {
-            spurious.hasResent = true
-            spurious.retransmitTimestamp = timestamp(at: now)
-        }
+    mutating func noteResent(_ count: UInt32, _ stack: inout Connections) {
+        guard phase == .recovery || phase == .loss, repair != Repairs.none else { return }
+        stack.repairs[repair].spurious.noteResent(count, timestamp: timestamp(at: stack.now))
     }
 
     /// The peer has these bytes twice (RFC 2883 §4).
-    mutating func duplicateReported(_ block: SACKBlock) {
-        guard spurious.isArmed, block.start >= spurious.marker else { return }
-        spurious.unreported -= min(UInt32(truncatingIfNeeded: block.end - block.start), spurious.unreported)
+    mutating func duplicateReported(_ block: SACKBlock, _ stack: inout Connections) {
+        guard repair != Repairs.none else { return }
+        stack.repairs[repair].spurious.duplicateReported(block)
     }
 
     /// An ACK has been read: does it show that the last reduction was for nothing?
     mutating func checkSpurious(
         _ segment: Segment, _ tally: AckTally, isProgress: Bool, isDuplicate: Bool, _ stack: inout Connections
     ) {
-        guard spurious.isArmed else { return }
+        guard repair != Repairs.none, stack.repairs[repair].spurious.isArmed else { return }
+        let spurious = stack.repairs[repair].spurious
         let isRepairing = phase == .recovery || phase == .loss
         // With a DSACK the original had arrived, but its ACK was lost, and others may be lost with it (RFC 3522 §3.2, step 5).
         let isEifel =
             isRepairing && isProgress && spurious.hasResent && tally.duplicateEnd == nil
             && tally.echo.map { Int32(bitPattern: $0 &- spurious.retransmitTimestamp) < 0 } == true
         let isReported = spurious.hasResent && spurious.unreported == 0 && lostBytes == 0
-        let isFRTO = phase == .loss && frtoSucceeds(tally, isProgress: isProgress, isDuplicate: isDuplicate)
+        let isFRTO =
+            phase == .loss && frtoSucceeds(tally, isProgress: isProgress, isDuplicate: isDuplicate, &stack)
         guard isEifel || isReported || isFRTO else { return }
         // A recovery that has more to repair would start again at once.
         if phase == .recovery, lostBytes > 0 { return }
@@ -89,31 +106,33 @@ extension TCB {
         // lost: that is no round trip.
         let isPrompt = isEifel && segment.payloadLength == 0
         let echo = isPrompt ? sample(echo: segment.options.timestampEcho, at: stack.now) : 0
-        takeBack(roundTrip: echo, &stack)
+        takeBack(isTimeout: spurious.isTimeout, roundTrip: echo, &stack)
     }
 
     /// Takes F-RTO a step further. Returns whether the timeout was spurious.
-    private mutating func frtoSucceeds(_ tally: AckTally, isProgress: Bool, isDuplicate: Bool) -> Bool {
-        switch spurious.frto {
+    private mutating func frtoSucceeds(
+        _ tally: AckTally, isProgress: Bool, isDuplicate: Bool, _ stack: inout Connections
+    ) -> Bool {
+        switch stack.repairs[repair].spurious.frto {
         case .off: return false
         case .headSent:
             if isProgress {
-                spurious.frto = snd.una < recoveryPoint ? .newData : .off
+                stack.repairs[repair].spurious.frto = snd.una < recoveryPoint ? .newData : .off
             } else if isDuplicate, !flags.contains(.sack) {
-                spurious.frto = .off
+                stack.repairs[repair].spurious.frto = .off
             }
             return false
         case .newData:
             // An ACK that jumps over what was sent again may be its ACK alone.
             if tally.originalSACKed || (tally.originalAcknowledged && !tally.retransmissionAcknowledged) { return true }
-            if isProgress || isDuplicate || tally.delivered > 0 { spurious.frto = .off }
+            if isProgress || isDuplicate || tally.delivered > 0 { stack.repairs[repair].spurious.frto = .off }
             return false
         }
     }
 
     /// What was thought lost was late: the windows are what they were, and nothing is lost.
-    private mutating func takeBack(roundTrip: UInt32, _ stack: inout Connections) {
-        if spurious.isTimeout {
+    private mutating func takeBack(isTimeout: Bool, roundTrip: UInt32, _ stack: inout Connections) {
+        if isTimeout {
             stack.counters.spuriousTimeouts &+= 1
             // RFC 4015 §3.2, step 10: the next timeout waits for as long as this one should have.
             if roundTrip > 0 { rtt.timeoutWasSpurious(roundTrip) }
@@ -125,7 +144,7 @@ extension TCB {
         }
         congestion.undo()
         flags.remove(.reductionOwed)
-        spurious = SpuriousDetection()
+        stack.repairs[repair].spurious = SpuriousDetection()
         guard phase == .recovery || phase == .loss else { return }
         findAll(&stack)
         phase = sackedBytes > 0 ? .disorder : .open

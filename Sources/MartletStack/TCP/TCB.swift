@@ -212,15 +212,20 @@ struct TCB: BitwiseCopyable {
     @usableFromInline var sackedBytes: UInt32 = 0
     @usableFromInline var lostBytes: UInt32 = 0
     @usableFromInline var recordTail = SentRecords.none
-    /// The rings of what is under way, and of what is lost; and where the peer's last SACK ended.
+    /// The ring of what is under way; and where the peer's last SACK ended.
     var sendOrder = SentRecords.none
-    var lostOrder = SentRecords.none
     var sackFinger = SentRecords.none
+    /// When the peer last sent something acceptable, in ticks of `Connections`.
+    var heardAt: UInt32 = 0
     @usableFromInline var timestampOffset: UInt32 = 0
     var rtt = RTT()
     /// Probes since the peer last said something: of a closed window, of an idle connection, or the one of a tail.
     @usableFromInline var probes: UInt8 = 0
+    /// The order of a ring for as many bytes as the user read at once when it last read all.
+    var receiveOrder: UInt8 = 0
     var minimumRTT = MinimumRTT()
+    /// When TS.Recent came, as ``Connections/epoch(of:)`` counts.
+    var recentTimestampAt: UInt32 = 0
     var rack = RACK()
     /// What the retransmission timer is armed for.
     var timerUse = RetransmitTimer.timeout
@@ -230,49 +235,47 @@ struct TCB: BitwiseCopyable {
     var pacing = Pacing()
     /// Bytes that may wait to be read.
     @usableFromInline var receiveLimit: UInt32 = 65_536
-    /// The order of a ring for as many bytes as the user read at once when it last read all.
-    var receiveOrder: UInt8 = 0
-    var congestion = CongestionControl(.cubic)
     /// Behind what was out when this recovery, or loss, began. While nothing is being repaired: behind the tail-loss probe
     /// that is awaiting its ACK (TLP.end_seq).
     var recoveryPoint = SequenceNumber(0)
-    var spurious = SpuriousDetection()
-    /// Where the segment with CWR began, while `reductionTold`.
-    var reductionPoint = SequenceNumber(0)
-    var prr = PRR(recoverFS: 1)
-    /// What PRR allows on this ACK.
-    var allowance: UInt32 = 0
-
-    // What is seldom asked for.
+    var congestion = CongestionControl(.cubic)
     /// What the peer takes, options included.
     @usableFromInline var peerMSS: UInt16 = 536
+    /// Where the segment with CWR began, while `reductionTold`.
+    var reductionPoint = SequenceNumber(0)
+    /// What it needs while something is being repaired, if it has taken that; and the ring of what is lost.
+    var repair = Repairs.none
+    var lostOrder = SentRecords.none
+
+    // What is seldom asked for.
     var generation: UInt32 = 0
-    var initialSend = SequenceNumber(0)
-    var initialReceive = SequenceNumber(0)
     /// The one behind it among those that wait to be accepted.
     var nextAccepted = Listeners.absent
     /// The number of its settings in the stack's table.
     var settings: UInt16 = 0
     /// Seconds; 0 for what the stack's limits say.
     var userTimeout: UInt16 = 0
-    /// Ticks of `Connections`: when the peer last sent something acceptable; since when nothing is acknowledged that should be;
-    /// and until when answers to strays are spread out.
-    var heardAt: UInt32 = 0
+    /// Ticks of `Connections`: since when nothing is acknowledged that should be; and until when answers to strays are spread out.
     var stalledAt: UInt32 = 0
     var answersUntil: UInt32 = 0
     var urgent = UrgentMarks()
     var readMeasure = ReadMeasure()
-    /// Within the range that came last out of order: SACK reports it first.
-    var lastRange = SequenceNumber(0)
-    /// What came twice, and is to be reported by the next ACK (RFC 2883); empty if nothing did.
-    var duplicate = SACKBlock(start: SequenceNumber(0), end: SequenceNumber(0))
-    var recentTimestampAt = Instant.zero
 
     init() {}
 
-    /// ISS: nothing has been sent yet.
+    /// ISS: SND.UNA, less all that was acknowledged.
+    var initialSend: SequenceNumber {
+        SequenceNumber(snd.una.bits &- UInt32(truncatingIfNeeded: statistics.bytesAcked))
+    }
+
+    /// IRS, once it is known: RCV.NXT, less the SYN, all that was received, and the FIN.
+    var initialReceive: SequenceNumber {
+        let controls: UInt32 = flags.contains(.finReceived) ? 2 : 1
+        return SequenceNumber(rcv.nxt.bits &- UInt32(truncatingIfNeeded: statistics.bytesReceived) &- controls)
+    }
+
+    /// Sets ISS: nothing has been sent yet.
     mutating func setInitialSend(_ number: SequenceNumber) {
-        initialSend = number
         snd.una = number
         snd.nxt = number
         snd.end = number + 1

@@ -8,7 +8,7 @@ struct TimeWait: BitwiseCopyable {
     /// SND.NXT, RCV.NXT and the right edge that was announced.
     var sendNext: SequenceNumber
     var receive: ReceiveSequence
-    /// TS.Recent, and the tick that it came at.
+    /// TS.Recent, and when it came, as ``Connections/epoch(of:)`` counts.
     var recentTimestamp: UInt32
     var recentTimestampAt: UInt32
     var timestampOffset: UInt32
@@ -24,7 +24,7 @@ struct TimeWait: BitwiseCopyable {
         sendNext = tcb.snd.nxt
         receive = tcb.rcv
         recentTimestamp = tcb.recentTimestamp
-        recentTimestampAt = Connections.tick(of: tcb.recentTimestampAt)
+        recentTimestampAt = tcb.recentTimestampAt
         timestampOffset = tcb.timestampOffset
         settings = tcb.flags.contains(.ownHeader) ? tcb.settings : 0
         hasTimestamps = tcb.flags.contains(.timestamps)
@@ -114,7 +114,7 @@ extension TCP {
         let isOld =
             timeWait.hasTimestamps && segment.options.hasTimestamps
             && Int32(bitPattern: segment.options.timestampValue &- timeWait.recentTimestamp) < 0
-            && connections.nanoseconds(since: timeWait.recentTimestampAt) < 24 * 86_400 * 1_000_000_000
+            && !connections.isAged(timeWait.recentTimestampAt)
         // Second: a reset changes nothing (RFC 1337 §3, F1), but in the window it is challenged, unless it is right.
         if segment.flags.contains(.rst) {
             guard timeWait.receive.accepts(segment) else {

@@ -36,7 +36,7 @@ extension TCB {
         guard maySendData, state != .timeWait, state != .closed else { return true }
         restartAfterIdle(stack.now)
         // What is left is all: nothing waits for more room than there is.
-        if lostBytes > 0, spurious.frto != .newData, !resend(&burst, &stack) {
+        if lostBytes > 0, frto(stack) != .newData, !resend(&burst, &stack) {
             owed.insert(.data)
             return false
         }
@@ -74,9 +74,9 @@ extension TCB {
                 armPersist(&stack)
             }
         }
-        if spurious.frto == .newData, snd.nxt <= recoveryPoint {
+        if frto(stack) == .newData, snd.nxt <= recoveryPoint {
             // RFC 5682 §2.1, step 2b: without new data there is no more to find out.
-            spurious.frto = .off
+            stack.repairs[repair].spurious.frto = .off
             return payData(&burst, &stack)
         }
         return true
@@ -108,7 +108,7 @@ extension TCB {
         }
         if waiting == 0 { return 0 }
         let usable = snd.una + Int(snd.wnd) - snd.nxt
-        let allowed = Int(congestionAllows)
+        let allowed = Int(congestionAllows(stack))
         let count = min(waiting, Int(mss), usable, allowed)
         let wanted = min(waiting, Int(mss))
         if allowed < wanted, allowed <= usable {
@@ -152,7 +152,7 @@ extension TCB {
     private mutating func resend(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
         while lostOrder != SentRecords.none {
             let index = lostOrder
-            let allowed = Int(congestionAllows)
+            let allowed = Int(congestionAllows(stack))
             // The first one always goes: else a small window could stop the repair.
             guard allowed >= min(Int(mss), stack.records[index].count) || index == recordHead && pipe == 0 else {
                 flags.insert(.cwndLimited)
@@ -180,10 +180,9 @@ extension TCB {
         let total = UInt32(truncatingIfNeeded: record.count)
         sentAgain(index, &stack)
         stack.records[index].snapshot = rate.sent(pipe: pipe &- min(total, pipe), at: stack.now)
-        noteResent(total, at: stack.now)
+        noteResent(total, &stack)
         depart(total, stack)
-        prr.sent(total)
-        allowance = allowance > total ? allowance - total : 0
+        noteSentInRepair(total, &stack)
         statistics.retransmits &+= 1
         stack.counters.retransmits &+= 1
         if !stack.isArmed(.retransmit, of: slot) { armRetransmit(&stack) }
@@ -220,8 +219,7 @@ extension TCB {
         if congestion.marksAppLimited { rate.becameAppLimited(pipe: before) }
         congestion.sent(UInt32(truncatingIfNeeded: count), pipe: before, at: stack.now)
         depart(UInt32(truncatingIfNeeded: count), stack)
-        prr.sent(UInt32(truncatingIfNeeded: count))
-        allowance = allowance > UInt32(count) ? allowance - UInt32(count) : 0
+        noteSentInRepair(UInt32(truncatingIfNeeded: count), &stack)
         if isFirst || timerUse == .tailProbe || timerUse == .persist { armRetransmit(&stack) }
         return true
     }
@@ -296,19 +294,19 @@ extension TCB {
     private mutating func sackOptions(
         _ options: inout TCPOptions, besides count: Int, _ stack: inout Connections
     ) -> Bool {
-        let isTwice = duplicate.start < duplicate.end
-        guard flags.contains(.sack), !outOfOrder.isEmpty || isTwice else { return true }
+        let duplicate = unreportedDuplicate(stack)
+        guard flags.contains(.sack), !outOfOrder.isEmpty || duplicate != nil else { return true }
         let room = count == 0 ? 4 : (Int(mss) - count - 4) / 8
         let most = min(options.hasTimestamps ? 3 : 4, room)
         guard most > 0 else { return false }
-        if isTwice {
+        if let duplicate {
             stack.counters.duplicateReportsOut &+= 1
             options.sackBlocks[0] = duplicate
             options.sackCount = 1
-            duplicate.end = duplicate.start
+            stack.repairs[repair].duplicate.end = duplicate.start
         }
         guard !outOfOrder.isEmpty else { return true }
-        var latest = stack.ranges.range(with: lastRange, in: outOfOrder)
+        var latest = stack.ranges.range(with: stack.repairs[repair].lastRange, in: outOfOrder)
         if latest == Ranges.none { latest = outOfOrder.tail }
         var index = latest
         while index != Ranges.none, Int(options.sackCount) < most {
@@ -339,7 +337,7 @@ extension TCB {
             acknowledgment: rcv.nxt, flags: segmentFlags.union(extra), window: window, urgentPointer: urgentPointer)
         if count > Int(mss) { frame.segmentSize = Int(mss) }
         note(frame, &stack)
-        if sendsTimestampsOnly {
+        if sendsTimestampsOnly(stack) {
             let timestamps = UInt64(timestamp(at: stack.now)) &<< 32 | UInt64(recentTimestamp)
             SegmentOut.prependPlain(
                 header, timestamps: timestamps, tuple, ecn: ecn, payloadSum: payloadSum, &frame)
@@ -366,9 +364,9 @@ extension TCB {
 
     /// Whether a segment has no options but the timestamps, as nearly all have.
     @inline(__always)
-    private var sendsTimestampsOnly: Bool {
+    private func sendsTimestampsOnly(_ stack: borrowing Connections) -> Bool {
         flags.contains(.timestamps) && !flags.contains(.userTimeoutOwed) && outOfOrder.isEmpty
-            && duplicate.start >= duplicate.end
+            && unreportedDuplicate(stack) == nil
     }
 
     /// Puts the headers before `count` bytes of payload, with whatever options there are reasons for.

@@ -72,6 +72,7 @@ extension TCB {
         guard rcv.read == end, outOfOrder.isEmpty else { return }
         stack.rings.release(receiveRing)
         receiveRing = .none
+        giveUnusedRepair(&stack)
     }
 
     /// CLOSE, of the sending side: a FIN goes behind what is queued.

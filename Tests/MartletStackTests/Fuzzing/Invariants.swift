@@ -19,9 +19,11 @@ extension TCP {
         var records = 0
         var ranges = 0
         var live = 0
+        var repairs = 0
         for slot in 0..<UInt32(table.touched) {
             let tcb = table[slot]
             ringBytes += tcb.receiveRing.capacity + tcb.sendRing.capacity
+            if tcb.repair != Repairs.none { repairs += 1 }
             guard tcb.state != .closed else { continue }
             live += 1
             try tcb.checkNumbers()
@@ -35,6 +37,8 @@ extension TCP {
             }
         }
         try Violation.unless(live <= table.count, "more connections than are counted")
+        try Violation.unless(
+            repairs == connections.repairs.count, "\(connections.repairs.count) repairs taken, \(repairs) owned")
         try Violation.unless(ringBytes == ringBytesTaken, "\(ringBytesTaken) bytes taken, \(ringBytes) owned")
         try Violation.unless(
             records + sentRecordsFree == connections.limits.sentRecords, "\(records) records, \(sentRecordsFree) free")

@@ -111,22 +111,6 @@ import Testing
                 """)
     }
 
-    @Test("§4.1.3: a new cookie takes the place of the old one, and a SYN-ACK without one leaves it")
-    func newCookie() throws {
-        for (brought, used) in [("fo 1112131415161718,nop,nop", "1112131415161718"), ("nop,nop", "0102030405060708")] {
-            try ScriptRunner.play(
-                Self.remembered + """
-                    +0 > S 0:500(500) \(Self.syn)
-                    +.1 < S. 0:0(0) ack 501 win 65535 <mss 1400,\(brought)>
-                    +0 > . 501:501(0) ack 1
-                    +0 < R 1:1(0) win 0
-                    +.1 connect() = 0
-                    +0 write(500) = 500
-                    +0 > S 0:500(500) <mss 1460,sackOK,TS val 400 ecr 0,nop,wscale 7,fo \(used),nop,nop>
-                    """)
-        }
-    }
-
     @Test("§4.2.1: data that the SYN-ACK does not acknowledge goes again at once, all or the rest")
     func repeatsData() throws {
         try ScriptRunner.play(

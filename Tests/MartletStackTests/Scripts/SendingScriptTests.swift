@@ -88,4 +88,21 @@ import Testing
                     +.1 < . 1:1(0) ack 5361 win 65535
                     """)
     }
+
+    @Test(
+        "RFC 9293 §3.10.7.4: a window counts only if its segment is not older than that of the window there is (SND.WL1)"
+    )
+    func olderWindow() throws {
+        // The other way round the larger window is the newer one.
+        let (narrow, wide) = ("+0 < . 1001:1001(0) ack 1 win 2100\n", "+0 < . 1:1001(1000) ack 1 win 65535\n")
+        let ack = "+0 > . 101:101(0) ack 1001\n"
+        let both = "+0 write(3000) = 3000\n+0 > . 101:1101(1000) ack 1001\n+0 > . 1101:2101(1000) ack 1001\n"
+        for (arrivals, rest) in [
+            (narrow + wide + ack, ""), (wide + ack + narrow, ""),
+            (wide + ack, "+0 > P. 2101:3101(1000) ack 1001\n"),
+        ] {
+            try ScriptRunner.play(
+                OptionScriptTests.withSACK + "+0 write(100) = 100\n+0 > P. 1:101(100) ack 1\n" + arrivals + both + rest)
+        }
+    }
 }

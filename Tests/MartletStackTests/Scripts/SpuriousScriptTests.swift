@@ -253,7 +253,7 @@ import Testing
     private static let stamped =
         """
         0 listen() = 0
-        +0 < S 0:0(0) win 65535 <mss 1000,sackOK,TS val 1000 ecr 0,nop,nop>
+        +0 < S 0:0(0) win 65535 <mss 1000,sackOK,TS val 1000 ecr 0>
         +0 > S. 0:0(0) ack 1 <...>
         +.1 < . 1:1(0) ack 1 win 65535 <nop,nop,TS val 1100 ecr 0>
         +0 accept() = 0

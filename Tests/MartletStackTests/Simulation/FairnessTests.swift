@@ -88,6 +88,13 @@ let isFullSimulation = unsafe getenv("MARTLET_SIMULATION").map { unsafe String(c
         Self.compete(count, algorithm, isDumbbell: false, seed: UInt64(count))
     }
 
+    @Test(
+        "flows of BBR share evenly from every seed, however few segments each has",
+        .enabled(if: isFullSimulation), arguments: [2, 8, 32], 1...4 as ClosedRange<UInt64>)
+    func everySeed(count: Int, seed: UInt64) {
+        Self.compete(count, .bbr, isDumbbell: false, seed: seed)
+    }
+
     @Test("windows that grow with what is read leave each flow its share", arguments: isFullSimulation ? [2, 8] : [2])
     func tunedWindows(count: Int) {
         Self.compete(count, .cubic, isDumbbell: false, isTuned: true, seed: UInt64(count))

@@ -55,6 +55,46 @@ import Testing
         #expect(queued > 200_000 && queued <= (3 << 20) + (2 << 20), "\(queued)")
     }
 
+    @Test("who has read all at once gets a ring for as much at once the next time, and who read little a small one")
+    func ringOfLastTime() throws {
+        var host = Strangers()
+        let listener = try host.stack.listen(on: nil, port: Strangers.port)
+        let ends = Strangers.ends(1)
+        let next = host.handshake(on: ends, options: TCPOptions())
+        let accepted = host.stack.accept(listener)
+        let id = try #require(accepted)
+        var sequence: UInt32 = 1001
+        /// So many bytes come in segments of 500, and memory is taken for them.
+        func arrive(_ count: Int) -> Int {
+            var left = count
+            while left > 0 {
+                let size = min(left, 500)
+                host.send(
+                    [.ack], on: ends, sequence: sequence, acknowledgment: next, text: [UInt8](repeating: 1, count: size)
+                )
+                sequence &+= UInt32(size)
+                left -= size
+            }
+            return host.stack.tcp.ringBytesTaken
+        }
+        let first = arrive(500)
+        #expect(first == 2048)
+        _ = arrive(19_500)
+        let all = host.stack.receive(id) { $0.byteCount }
+        #expect(all == 20_000)
+        let none = host.stack.tcp.ringBytesTaken
+        #expect(none == 0)
+        let second = arrive(500)
+        #expect(second == 32_768)
+        // A part of what there is says nothing of how much there will be.
+        let part = host.stack.receive(id) { _ in 100 }
+        #expect(part == 100)
+        let rest = host.stack.receive(id) { $0.byteCount }
+        #expect(rest == 400)
+        let third = arrive(500)
+        #expect(third == 2048)
+    }
+
     @Test("who reads little gets no larger window, and what he cannot take stays with the sender")
     func slowReader() throws {
         var pair = try Self.pair(roundTripMilliseconds: 20, TCPLimits())

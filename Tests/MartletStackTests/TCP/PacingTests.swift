@@ -58,3 +58,101 @@ import Testing
         #expect(Pacing.rate(cwnd: .max, ssthresh: .max, srtt: 1) > 0)
     }
 }
+
+/// What a connection makes of its rate.
+@Suite struct ConnectionPacingTests {
+    private static let now = Instant(nanoseconds: 1_000_000_000)
+
+    private static func connections(pacesAll: Bool = false) -> Connections {
+        var limits = TCPLimits()
+        (limits.connections, limits.pacesAll) = (1, pacesAll)
+        return Connections(limits: limits, secret: .init(low: 1, high: 2), now: now)
+    }
+
+    /// A connection with this window in a round trip of so many microseconds.
+    private static func tcb(
+        _ algorithm: CongestionAlgorithm, window: UInt32 = 100_000, roundTrip: UInt32 = 100_000
+    ) -> TCB {
+        var tcb = TCB()
+        tcb.slot = 0
+        tcb.state = .established
+        tcb.congestion = CongestionControl(algorithm)
+        tcb.congestion.established(
+            mss: 1000, initialWindow: window, smoothedRTT: roundTrip, at: now, random: 1)
+        tcb.rtt.sample(roundTrip)
+        return tcb
+    }
+
+    @Test("who has no rate sends at once whatever the windows allow, unless the stack paces all")
+    func rates() {
+        for algorithm in [CongestionAlgorithm.newReno, .cubic] {
+            let unpaced = Self.tcb(algorithm).bytesAtOnce(Self.connections())
+            #expect(unpaced == nil)
+            // Twice the window in a round trip is 2 MB/s, of which a millisecond's worth leaves at once.
+            let paced = Self.tcb(algorithm).bytesAtOnce(Self.connections(pacesAll: true))
+            #expect(paced == 2_000)
+        }
+        let bbr = Self.tcb(.bbr)
+        let own = bbr.congestion.pacingRate
+        // 4 ln 2 times the window in a round trip.
+        #expect((2_769_000...2_770_000).contains(own))
+        for pacesAll in [false, true] {
+            let atOnce = bbr.bytesAtOnce(Self.connections(pacesAll: pacesAll))
+            #expect(atOnce == Int(own / 1000))
+        }
+    }
+
+    @Test("without a rate nothing waits, and no timer is armed")
+    func unpaced() {
+        var stack = Self.connections()
+        var tcb = Self.tcb(.cubic)
+        for _ in 0..<3 {
+            tcb.depart(100_000, stack)
+            let mayDepart = tcb.mayDepart(&stack)
+            #expect(mayDepart)
+        }
+        let isArmed = stack.isArmed(.pacing, of: 0)
+        #expect(!isArmed)
+    }
+
+    @Test("of a pause a millisecond's worth is made up for, and then bytes wait for as long as they take")
+    func savings() {
+        var stack = Self.connections()
+        var tcb = Self.tcb(.bbr)
+        let rate = tcb.congestion.pacingRate
+        let millisecond = UInt32(rate / 1000)
+        stack.now = Self.now + .seconds(5)
+        tcb.depart(millisecond, stack)
+        let second = tcb.mayDepart(&stack)
+        #expect(second)
+        tcb.depart(3 * millisecond, stack)
+        let third = tcb.mayDepart(&stack)
+        #expect(!third)
+        let expected = Pacing.nanoseconds(for: 3 * millisecond, rate: rate)
+        let wait = tcb.pacing.nextDeparture.nanoseconds - stack.now.nanoseconds
+        #expect(abs(wait - expected) < 2_000)
+        let deadline = stack.timers.nextDeadline
+        #expect(deadline == tcb.pacing.nextDeparture)
+        // Asked again, it waits for the same instant; and then it may go on.
+        stack.now = stack.now + .milliseconds(1)
+        let early = tcb.mayDepart(&stack)
+        let same = stack.timers.nextDeadline
+        #expect(!early && same == deadline)
+        stack.now = deadline!
+        let late = tcb.mayDepart(&stack)
+        #expect(late)
+    }
+
+    @Test("who is held back for an instant waits for half a millisecond, so that rounds are not for single segments")
+    func leastWait() {
+        var stack = Self.connections()
+        // Some 280 MB/s: a segment takes 4 µs.
+        var tcb = Self.tcb(.bbr, window: 1_000_000, roundTrip: 10_000)
+        let millisecond = UInt32(tcb.congestion.pacingRate / 1000)
+        tcb.depart(millisecond + 1000, stack)
+        let mayDepart = tcb.mayDepart(&stack)
+        #expect(!mayDepart)
+        let deadline = stack.timers.nextDeadline
+        #expect(deadline == Self.now.advanced(byNanoseconds: 500_000))
+    }
+}

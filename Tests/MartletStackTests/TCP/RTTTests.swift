@@ -29,22 +29,22 @@ import Testing
     }
 
     @Test func `Samples are taken in as the RFC's formulas say`() {
-        var rtt = RTT(minimumRTO: 0, granularity: 1)
+        var rtt = RTT()
         rtt.sample(1_000_000)
         // SRTT = R, RTTVAR = R / 2, RTO = SRTT + 4 RTTVAR
-        #expect(rtt.srtt == 1_000_000 && rtt.rttvar == 500_000 && rtt.rto == 3_000_000)
+        #expect(rtt.srtt == 1_000_000 && rtt.rttvar == 500_000 && rtt.timeout(leastMargin: 1) == 3_000_000)
         rtt.sample(600_000)
         // RTTVAR = 3/4 · 500 + 1/4 · |1000 − 600| = 475, SRTT = 7/8 · 1000 + 1/8 · 600 = 950
-        #expect(rtt.srtt == 950_000 && rtt.rttvar == 475_000 && rtt.rto == 2_850_000)
+        #expect(rtt.srtt == 950_000 && rtt.rttvar == 475_000 && rtt.timeout(leastMargin: 1) == 2_850_000)
         rtt.sample(950_000)
         // RTTVAR = 3/4 · 475 = 356.25, SRTT stays
-        #expect(rtt.srtt == 950_000 && rtt.rttvar == 356_250 && rtt.rto == 2_375_000)
+        #expect(rtt.srtt == 950_000 && rtt.rttvar == 356_250 && rtt.timeout(leastMargin: 1) == 2_375_000)
     }
 
     @Test(arguments: UInt64(1)...8)
     func `The fixed-point filters stay within a few microseconds of exact ones`(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
-        var rtt = RTT(minimumRTO: 0, granularity: 1)
+        var rtt = RTT()
         let first = UInt32.random(in: 1...1_000_000, using: &random)
         rtt.sample(first)
         var (srtt, rttvar) = (Double(first), Double(first) / 2)
@@ -58,15 +58,12 @@ import Testing
         }
     }
 
-    @Test func `The variation's share is never below the minimum, nor below the clock's granularity`() {
-        var rtt = RTT(minimumRTO: 200_000)
+    @Test func `The variation's share is never below the least margin`() {
+        var rtt = RTT()
+        #expect(rtt.timeout(leastMargin: 1_500_000) == 1_500_000)
         for _ in 0..<100 { rtt.sample(50_000) }
         #expect(rtt.rto == 250_000)
-        var coarse = RTT(minimumRTO: 1_000, granularity: 10_000)
-        for _ in 0..<100 { coarse.sample(50_000) }
-        #expect(coarse.rto == 60_000)
-        let second = RTT(minimumRTO: 1_500_000)
-        #expect(second.rto == 1_500_000)
+        #expect(rtt.timeout(leastMargin: 10_000) == 60_000)
     }
 
     @Test func `Each expiry doubles the timeout up to two minutes, and a sample ends that`() {
@@ -84,10 +81,11 @@ import Testing
 
     @Test func `No sample makes it overflow, or its timeout exceed two minutes`() {
         for extreme: [UInt32] in [[0, .max, 0, .max], [.max, .max, 0, 0], [1, 1, 1, .max], [.max, 0, .max, 0]] {
-            var rtt = RTT(minimumRTO: .max, granularity: .max)
+            var rtt = RTT()
             for _ in 0..<100 {
                 for sample in extreme { rtt.sample(sample) }
                 #expect(rtt.rto <= 120_000_000 && rtt.rto > 0 && rtt.isMeasured)
+                #expect(rtt.timeout(leastMargin: .max / 2) <= 120_000_000)
             }
         }
     }
