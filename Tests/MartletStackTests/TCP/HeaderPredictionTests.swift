@@ -236,6 +236,36 @@ private func unusual(_ frame: [UInt8], at start: Int) -> [UInt8] {
         #expect(dropped > 0)
     }
 
+    @Test("a segment of a connection that is gone is not taken for one of the connection that has its slot now")
+    func slotUsedAgain() throws {
+        var limits = TCPLimits()
+        limits.connections = 1
+        var host = Strangers(limits)
+        let listener = try host.stack.listen(on: nil, port: Strangers.port)
+        let (old, new) = (Strangers.ends(1), Strangers.ends(2))
+        let first = host.handshake(on: old, options: TCPOptions())
+        let accepted = host.stack.accept(listener)
+        let gone = try #require(accepted)
+        for sequence in [1001, 1002] as [UInt32] {
+            host.send([.ack], on: old, sequence: sequence, acknowledgment: first, text: [1])
+        }
+        let fast = host.stack.counters.tcp.fastPath
+        #expect(fast == 2)
+        host.stack.abort(gone)
+        host.stack.release(gone)
+        host.settle()
+        while host.stack.nextEvent() != nil {}
+        let next = host.handshake(on: new, options: TCPOptions())
+        let acceptedToo = host.stack.accept(listener)
+        let id = try #require(acceptedToo)
+        #expect(id.index == gone.index)
+        // Just what the new connection expects, but from the old one's ends.
+        let answer = host.send([.ack], on: old, sequence: 1001, acknowledgment: next, text: [9])
+        #expect(answer.map { $0.segment.flags } == [[.rst]])
+        let read = host.stack.receiveAll(id)
+        #expect(read.isEmpty)
+    }
+
     @Test("a segment is not predicted from a source that no link carries, or for a group's link address")
     func strange() {
         var wire = Wire(isEthernet: true, isIPv4: true)
