@@ -204,6 +204,18 @@ public struct Burst: ~Copyable {
         return moved
     }
 
+    /// Moves the first frame to the end of `other`.
+    ///
+    /// - Precondition: there is one, `other` has room for it, and both are of one pool.
+    @inlinable
+    public mutating func moveFirst(to other: inout Burst) {
+        precondition(unsafe first < end && other.pool.header == pool.header, "no frame, or one of another pool")
+        other.makeRoom(1)
+        unsafe (other.descriptors + other.end).update(from: descriptors + first, count: 1)
+        other.end &+= 1
+        dropFirst(1)
+    }
+
     /// A copy of `frame`, which may be of any pool, in a frame of this burst's; `nil` if all are taken or it is too long.
     public func copy(
         of frame: borrowing Frame, file: StaticString = #fileID, line: UInt = #line

@@ -32,6 +32,8 @@ public struct Switch: ~Copyable {
     public private(set) var addresses: AddressTable
     private let limits: Limits
     private var input: Burst
+    /// Where each frame of `input` goes.
+    private var ways: [Way]
     /// Frames that leave by a port at the end of its neighbour's turn.
     private var outputs: BurstTable
     /// Floods that each port may still bring, in nanoseconds of its time: a token bucket.
@@ -47,6 +49,7 @@ public struct Switch: ~Copyable {
         addresses = AddressTable(
             capacity: limits.addresses, ageing: UInt32(clamping: limits.ageing.nanoseconds / 1_000_000_000))
         input = pool.makeBurst(capacity: limits.burst)
+        ways = Array(repeating: .nowhere, count: limits.burst)
         outputs = BurstTable(count: ports, pool: pool, capacity: limits.burst)
         credit = Array(repeating: 1_000_000_000, count: ports)
         floodCost = max(1, 1_000_000_000 / Int64(limits.floodsPerSecond))
@@ -87,35 +90,33 @@ public struct Switch: ~Copyable {
 
     /// Moves the frames of `input` to the outputs.
     private mutating func distribute(from port: Int, _ now: UInt32) {
-        var strays = 0
-        var storm = 0
-        while let frame = input.popFirst() {
-            guard frame.length >= 14 else {
-                strays &+= 1
+        addresses.route(&input, from: port, now: now, into: &ways)
+        var (strays, returning, storm) = (0, 0, 0)
+        for index in 0..<input.count {
+            let way = ways[index]
+            if way < Way(truncatingIfNeeded: ports.count), way != Way(truncatingIfNeeded: port) {
+                let to = Int(way)
+                if outputs[to].isFull { ports[to].transmitOrDrop(&outputs[to]) }
+                input.moveFirst(to: &outputs[to])
                 continue
             }
-            let (destination, source) = frame.ethernetAddressBits
-            addresses.learn(bits: source, port: port, now: now)
-            guard destination & 1 &<< 40 == 0, let to = addresses.port(ofBits: destination, now: now) else {
-                if credit[port] >= floodCost {
-                    credit[port] &-= floodCost
-                    flood(frame, from: port)
-                } else {
-                    storm &+= 1
-                }
-                continue
+            guard let frame = input.popFirst() else { break }
+            switch way {
+            case .nowhere: strays &+= 1
+            case .everybody where credit[port] >= floodCost:
+                credit[port] &-= floodCost
+                flood(frame, from: port)
+            case .everybody: storm &+= 1
+            default: returning &+= 1
             }
-            if to == port {
-                ports[port].counters.received.drops[.noWay] &+= 1
-                continue
-            }
-            send(frame, to: to)
         }
-        if strays > 0 { ports[port].counters.received.drops[.runt] &+= UInt64(strays) }
-        if storm > 0 { ports[port].counters.received.drops[.storm] &+= UInt64(storm) }
+        if strays | returning | storm > 0 {
+            ports[port].counters.received.drops[.runt] &+= UInt64(strays)
+            ports[port].counters.received.drops[.noWay] &+= UInt64(returning)
+            ports[port].counters.received.drops[.storm] &+= UInt64(storm)
+        }
     }
 
-    @inline(__always)
     private mutating func send(_ frame: consuming Frame, to port: Int) {
         if outputs[port].isFull { ports[port].transmitOrDrop(&outputs[port]) }
         outputs[port].append(frame)
