@@ -12,6 +12,7 @@ extension XDPLink {
     // MARK: Receiving
 
     public mutating func receive(into burst: inout Burst) -> Int {
+        isCalled()
         let arrived = min(socket.receive.available(for: burst.room), burst.room)
         guard arrived > 0 else {
             if receiving < receiveTarget { refill() }
@@ -70,6 +71,7 @@ extension XDPLink {
     // MARK: Transmitting
 
     public mutating func transmit(_ burst: inout Burst) -> Int {
+        isCalled()
         if state != .up, !mayPassAgain() { return dropAll(&burst) }
         if transmitting > 0 { _ = reclaim() }
         // Nobody behind this ring completes what another link has left (FrameOffload.checksumPartial).
@@ -178,12 +180,27 @@ extension XDPLink {
         if wish.room > 0, socket.transmit.room(for: wish.room) >= wish.room || state != .up { return .ready }
         if socket.fill.needsWakeup { _ = martlet_xdp_wake_receive(socket.descriptor) }
         if transmitting > 0 { wakeTransmit() }
-        watch.wantsRoom(wish.room > 0)
-        return LinkSleep(descriptor: watch.descriptor)
+        // Others may transmit while one sleeps: nothing is counted until the link is told that the sleep is over.
+        callsUntilBusy = 0
+        let isWatched = watch.watchSocket(forRoom: wish.room > 0)
+        let deadline = isWatched ? Int64.max : martlet_monotonic_ns() + 1_000_000
+        return LinkSleep(descriptor: watch.descriptor, deadline: deadline)
     }
 
     public mutating func wokeUp() {
         heed()
-        watch.wantsRoom(false)
+        watch.forgetRoom()
+        callsUntilBusy = Self.callsOfBusy
+    }
+
+    /// Calls without a sleep in between after which the link counts as busy, and its socket is not watched any more. A core that sleeps
+    /// now and then is spared the two system calls that this and the next sleep cost.
+    private static var callsOfBusy: Int { 64 }
+
+    @inline(__always)
+    private mutating func isCalled() {
+        guard callsUntilBusy > 0 else { return }
+        callsUntilBusy &-= 1
+        if callsUntilBusy == 0 { watch.unwatchSocket() }
     }
 }

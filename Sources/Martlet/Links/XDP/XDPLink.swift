@@ -36,6 +36,8 @@ public struct XDPLink: Link, ~Copyable {
     var receiving = 0
     /// Frames on their way out.
     var transmitting = 0
+    /// Calls until the link counts as busy; 0 if it does, or a core sleeps on it.
+    var callsUntilBusy = 0
     /// Calls to transmit since the link went down.
     var downCalls = 0
     /// What the kernel had counted when it was last asked.

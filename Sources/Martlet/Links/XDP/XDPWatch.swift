@@ -2,6 +2,9 @@
 //
 // An AF_XDP socket is silent when its interface goes down or away, so rtnetlink(7) is listened to as well. An epoll descriptor
 // stands for the two, because a link has one descriptor to be polled.
+//
+// Whoever watches a socket is told of each frame that comes, and of each that has been sent, at the frame's expense: 90 ns of 970 on
+// a veth. So the socket is watched from the first sleep on until the link has been called so often without one that it is busy.
 
 internal import CMartlet
 internal import Glibc
@@ -13,7 +16,8 @@ struct XDPWatch: ~Copyable {
     private let netlink: Int32
     private let interface: String
     private let index: UInt32
-    private var isRoomWanted = false
+    /// What the socket is watched for; 0 while it is not.
+    private var watched: UInt32 = 0
 
     init(_ interface: String, index: UInt32, socket: Int32, link: String) throws(LinkError) {
         let (netlink, descriptor) = try Self.open(socket, link)
@@ -30,7 +34,9 @@ struct XDPWatch: ~Copyable {
         let epoll = martlet_epoll_create()
         var result = epoll
         if result >= 0 { result = martlet_epoll_add(epoll, netlink, 1, 0) }
+        // It is seen here that it can be watched, and not at the first sleep.
         if result >= 0 { result = martlet_epoll_add(epoll, socket, 0, 0) }
+        if result >= 0 { result = martlet_epoll_remove(epoll, socket) }
         if result >= 0 { return (netlink, epoll) }
         _ = martlet_close(netlink)
         if epoll >= 0 { _ = martlet_close(epoll) }
@@ -42,12 +48,26 @@ struct XDPWatch: ~Copyable {
         _ = martlet_close(netlink)
     }
 
-    /// Whether room in the transmit ring wakes too.
-    mutating func wantsRoom(_ isWanted: Bool) {
-        if isWanted == isRoomWanted { return }
-        isRoomWanted = isWanted
-        let flags = MARTLET_EPOLL_READABLE | (isWanted ? MARTLET_EPOLL_WRITABLE : 0)
-        _ = martlet_epoll_modify(descriptor, socket, 0, UInt32(flags))
+    /// Watches the socket for frames, and for room in the transmit ring if that is wanted. Returns whether it is watched: the kernel
+    /// may have no memory for it.
+    mutating func watchSocket(forRoom isRoomWanted: Bool) -> Bool {
+        let wanted = UInt32(MARTLET_EPOLL_READABLE | (isRoomWanted ? MARTLET_EPOLL_WRITABLE : 0))
+        if watched == wanted { return true }
+        if watched == 0, martlet_epoll_add(descriptor, socket, 0, 0) < 0 { return false }
+        guard martlet_epoll_modify(descriptor, socket, 0, wanted) >= 0 else { return false }
+        watched = wanted
+        return true
+    }
+
+    mutating func unwatchSocket() {
+        guard watched != 0 else { return }
+        _ = martlet_epoll_remove(descriptor, socket)
+        watched = 0
+    }
+
+    /// Room, of which there mostly is some, would wake a core that does not wait for it.
+    mutating func forgetRoom() {
+        if watched & UInt32(MARTLET_EPOLL_WRITABLE) != 0 { _ = watchSocket(forRoom: false) }
     }
 
     enum Change {

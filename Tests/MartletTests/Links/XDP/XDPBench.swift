@@ -90,6 +90,9 @@ final class XDPBench: @unchecked Sendable {
     var properties: LinkProperties { link.properties }
     var state: LinkState { link.state }
 
+    /// What a core polls that sleeps on the link.
+    var sleepDescriptor: Int32 { link.watch.descriptor }
+
     /// Frames that are in the pool or with the kernel: all of them, between two calls.
     var accounted: Int {
         var with = link.framesWithKernel

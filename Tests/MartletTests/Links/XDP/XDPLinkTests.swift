@@ -202,6 +202,45 @@ import Testing
         }
     }
 
+    @Test("a link that was busy wakes who sleeps on it again, also while others transmit")
+    func afterBusyTimes() throws {
+        let bench = try XDPBench.open(pair.left)
+        let sender = try XDPBench.open(pair.right)
+        try sender.comesUp()
+        try bench.comesUp()
+        var burst = bench.pool.makeBurst()
+        func isReadable(_ descriptor: Int32, within milliseconds: Int32) -> Bool {
+            var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            return unsafe poll(&wait, 1, milliseconds) > 0
+        }
+        // Until all has been said about the interface: that wakes as well.
+        try bench.until(
+            "the interface is left alone",
+            {
+                _ = bench.link.prepareToSleep(for: LinkWish())
+                defer { bench.link.wokeUp() }
+                return !isReadable(bench.sleepDescriptor, within: 50)
+            }, {})
+        for number in 0..<3 {
+            for _ in 0..<1000 { _ = bench.link.receive(into: &burst) }
+            // Nobody sleeps, and so nothing watches the socket: it is this that spares each frame a wake-up.
+            try sender.transmits(number)
+            #expect(!isReadable(bench.sleepDescriptor, within: 0))
+            #expect(try bench.receivesNumbers(1) == [number])
+            for _ in 0..<1000 { _ = bench.link.receive(into: &burst) }
+            let sleep = bench.link.prepareToSleep(for: LinkWish())
+            #expect(!sleep.isReady && !isReadable(sleep.descriptor, within: 0))
+            for other in 0..<200 {
+                try bench.transmits(other)
+                if other % 32 == 0 { _ = bench.link.reclaim() }
+            }
+            try sender.transmits(100 + number)
+            #expect(isReadable(sleep.descriptor, within: 10_000), "it sleeps on")
+            bench.link.wokeUp()
+            #expect(try bench.receivesNumbers(1) == [100 + number])
+        }
+    }
+
     @Test("a link says what its interface is")
     func properties() throws {
         try pair.left.set(linkAddress: "02:00:00:00:00:42")
