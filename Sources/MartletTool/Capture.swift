@@ -35,10 +35,19 @@ struct Capture: AsyncParsableCommand {
         // Blocks are what a capture wants: many frames a wake-up, none of them cut.
         (packet.receivesBlocks, packet.ringSize, packet.transmits) = (true, ring << 20, false)
         (packet.ignoresOutgoing, packet.timestamps, packet.blockTimeout) = (false, true, .milliseconds(20))
-        let opened = try link.name.open(for: pool, filter: filter?.filter, packet: packet)
-        let file = try CaptureFile(path: path, snapLength: snap, application: "martlet capture")
+        // The file is made when there is something to be captured from.
+        let file: CaptureFile
         var links = LinkSet(capacity: 1)
-        links.append(CaptureLink(opened, to: file))
+        if link.name.kind == .packet {
+            packet.filter = try filter?.filter.compiled()
+            let socket = try PacketLink(link.name.name, options: packet)
+            file = try CaptureFile(path: path, snapLength: snap, application: "martlet capture")
+            links.append(PacketCapture(socket, to: file))
+        } else {
+            let opened = try link.name.open(for: pool, filter: filter?.filter)
+            file = try CaptureFile(path: path, snapLength: snap, application: "martlet capture")
+            links.append(CaptureLink(opened, to: file))
+        }
         var run = LinkRun(seconds: options.seconds)
         let received = { (links: inout LinkSet) in links[0].counters.received.frames }
         run.go(
@@ -48,8 +57,11 @@ struct Capture: AsyncParsableCommand {
                 return received(&links)
             }
         ) { links in
-            let taken = links[0].receive(into: &burst)
+            // What goes straight into the file is not received as a frame.
+            let before = received(&links)
+            _ = links[0].receive(into: &burst)
             burst.removeAll()
+            let taken = Int(received(&links) &- before)
             if taken == 0, links[0].state == .gone { return nil }
             if file.writeError != 0 { return nil }
             if let count, received(&links) >= count { return nil }

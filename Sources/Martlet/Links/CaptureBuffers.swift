@@ -1,18 +1,33 @@
-// The buffers between a core that captures and the thread that writes them: a ring of pages, one producer and one consumer.
+// The buffers between a core that captures and the thread that writes them, handed over by a ring of their numbers: one producer and
+// one consumer.
+//
+// The buffer that came back last is the one filled next, because it is the one still in the cache: as long as the disk keeps up, two of
+// them go to and fro, and the rest is for when it does not.
 
 internal import CMartlet
 internal import Glibc
 internal import Synchronization
 
 @safe final class CaptureBuffers: @unchecked Sendable {
-    /// Bytes of a buffer.
-    static let size = 1 << 20
+    /// Bytes of a buffer: the longest frame that is written, with its block, fits.
+    static let size = 1 << 18 + 4096
 
-    // SAFETY: `memory` has `count` buffers and `sizes` as many places, allocated here and freed in the deinit, which runs when the
-    // core and the writer have both let go. Buffer n is the core's from `written` on until it publishes `filled`, and then
-    // the writer's until it publishes `written`.
+    /// A turn of the ring: which buffer was handed over, and how much is in it.
+    private struct Turn: BitwiseCopyable {
+        var buffer = 0
+        var bytes = 0
+    }
+
+    // SAFETY: `memory` has `count` buffers, `turns` and `spare` as many places, allocated here and freed in the deinit, which runs when
+    // the core and the writer have both let go. A buffer is the core's until it publishes `filled` with a turn that names it, and then
+    // the writer's until it publishes `written`; `spare` and what `reclaimed` counts are the core's alone. No more turns are under way
+    // than there are buffers.
     private let memory: UnsafeMutableRawPointer
-    private let sizes: UnsafeMutablePointer<Int>
+    private let turns: UnsafeMutablePointer<Turn>
+    private let spare: UnsafeMutablePointer<Int>
+    private var spareCount: Int
+    private var reclaimed = 0
+    private var current = 0
     private let count: Int
     private let filled = Atomic<Int>(0)
     private let written = Atomic<Int>(0)
@@ -33,8 +48,11 @@ internal import Synchronization
         ended = martlet_eventfd()
         self.count = count
         unsafe memory = .allocate(byteCount: count * Self.size, alignment: 4096)
-        unsafe sizes = .allocate(capacity: count)
-        unsafe sizes.initialize(repeating: 0, count: count)
+        unsafe turns = .allocate(capacity: count)
+        unsafe turns.initialize(repeating: Turn(), count: count)
+        unsafe spare = .allocate(capacity: count)
+        for place in 0..<count { unsafe (spare + place).initialize(to: count - 1 - place) }
+        spareCount = count
         var failure = min(wakeWriter, ended)
         if failure >= 0 {
             let own = unsafe Unmanaged.passRetained(self)
@@ -50,22 +68,29 @@ internal import Synchronization
     deinit {
         for open in [descriptor, wakeWriter, ended] where open >= 0 { _ = martlet_close(open) }
         unsafe memory.deallocate()
-        unsafe sizes.deallocate()
+        unsafe turns.deallocate()
+        unsafe spare.deallocate()
     }
 
     // MARK: The core's side
 
     /// The buffer to be filled next; nil if the writer has not got round to any.
     func free() -> UnsafeMutableRawPointer? {
-        let next = filled.load(ordering: .relaxed)
-        guard next - written.load(ordering: .acquiring) < count else { return nil }
-        return unsafe memory + next % count * Self.size
+        let done = written.load(ordering: .acquiring)
+        while reclaimed < done {
+            unsafe spare[spareCount] = turns[reclaimed % count].buffer
+            (spareCount, reclaimed) = (spareCount + 1, reclaimed + 1)
+        }
+        guard spareCount > 0 else { return nil }
+        spareCount -= 1
+        current = unsafe spare[spareCount]
+        return unsafe memory + current * Self.size
     }
 
     /// Hands over the buffer that ``free()`` gave, with so many bytes in it.
     func fill(_ bytes: Int) {
         let next = filled.load(ordering: .relaxed)
-        unsafe sizes[next % count] = bytes
+        unsafe turns[next % count] = Turn(buffer: current, bytes: bytes)
         filled.store(next + 1, ordering: .sequentiallyConsistent)
         if isAsleep.load(ordering: .sequentiallyConsistent) { martlet_eventfd_signal(wakeWriter) }
     }
@@ -105,7 +130,8 @@ internal import Synchronization
 
     private func write(_ index: Int) {
         guard error.load(ordering: .relaxed) == 0 else { return }
-        let failure = unsafe martlet_write_all(descriptor, memory + index % count * Self.size, sizes[index % count])
+        let turn = unsafe turns[index % count]
+        let failure = unsafe martlet_write_all(descriptor, memory + turn.buffer * Self.size, turn.bytes)
         if failure < 0 { error.store(-failure, ordering: .relaxed) }
     }
 }

@@ -18,23 +18,20 @@ internal import Synchronization
 @safe public final class CaptureFile: @unchecked Sendable {
     // `@unchecked`: all but the buffers' hand-over is touched by the core of the links alone.
     private let buffers: CaptureBuffers
-    private var buffer: UnsafeMutableRawPointer?
-    private var used = 0
+    var buffer: UnsafeMutableRawPointer?
+    var used = 0
     private var interfaces: UInt32 = 0
     /// Where the frames of the last call begin, so that they can be taken back.
-    private let starts: UnsafeMutablePointer<Int>
-    private var startCount = 0
-    private static let startCapacity = 65_536
-    /// Bytes of a block besides the frame: header, direction, end of options, length again.
-    private static let overhead = 28 + 8 + 4 + 4
-    private static let commentRoom = 64
+    let starts: UnsafeMutablePointer<Int>
+    var startCount = 0
+    static let startCapacity = 65_536
     /// Bytes of a frame that are written at most.
     public let snapLength: Int
 
     /// Frames in the file.
-    public private(set) var frames: UInt64 = 0
+    public internal(set) var frames: UInt64 = 0
     /// Frames that were left out because the disk did not keep up, or failed.
-    public private(set) var missedFrames: UInt64 = 0
+    public internal(set) var missedFrames: UInt64 = 0
     /// The error that ended the writing, as errno; 0 if there was none.
     public var writeError: Int32 { buffers.error.load(ordering: .relaxed) }
 
@@ -42,14 +39,14 @@ internal import Synchronization
     ///
     /// - Parameters:
     ///   - snapLength: bytes of a frame that are written at most.
-    ///   - buffers: how many buffers of 1 MiB wait for the disk.
+    ///   - buffers: how many mebibytes may wait for the disk.
     /// - Throws: ``LinkError/system(link:errno:during:)`` with the path as the link.
     public init(
         path: String, snapLength: Int = 262_144, buffers count: Int = 16, application: String = "Martlet"
     ) throws(LinkError) {
         precondition(snapLength > 0 && snapLength <= 262_144 && count >= 2, "a capture has two buffers or more")
         self.snapLength = snapLength
-        buffers = try CaptureBuffers(path: path, count: count)
+        buffers = try CaptureBuffers(path: path, count: (count << 20) / CaptureBuffers.size)
         unsafe starts = .allocate(capacity: Self.startCapacity)
         unsafe buffer = buffers.free()
         beginBlock(0x0A0D_0D0A)
@@ -82,11 +79,28 @@ internal import Synchronization
         handOver()
     }
 
+    /// Hands over what has waited for a tenth of a second. Returns when what waits now has; nil if nothing does.
+    ///
+    /// Who captures at a high rate falls asleep many times a second, and a buffer that is nearly empty costs the writer as much as a
+    /// full one.
+    func flushIfDue(now: Int64) -> Int64? {
+        guard unsafe buffer != nil, used > 0 else { return nil }
+        if waitingSince == 0 { waitingSince = now }
+        guard now - waitingSince >= Self.patience else { return waitingSince + Self.patience }
+        handOver()
+        return nil
+    }
+
+    private static var patience: Int64 { 100_000_000 }
+    /// When it was first seen that something waits to be handed over; 0 if nothing does.
+    private var waitingSince: Int64 = 0
+
     private func handOver() {
         buffers.fill(used)
         unsafe buffer = buffers.free()
         used = 0
         startCount = 0
+        waitingSince = 0
     }
 
     // MARK: Blocks that are rare
@@ -128,7 +142,7 @@ internal import Synchronization
     }
 
     /// Sees to room for `count` bytes. Returns false if there is none.
-    private func need(_ count: Int) -> Bool {
+    func need(_ count: Int) -> Bool {
         if unsafe buffer == nil, !isFinished { unsafe buffer = buffers.free() }
         if unsafe buffer != nil, used + count > CaptureBuffers.size, used > 0 { handOver() }
         return unsafe buffer != nil && used + count <= CaptureBuffers.size
@@ -136,115 +150,31 @@ internal import Synchronization
 
     private var blockStart = 0
 
-    private func beginBlock(_ type: UInt32) {
+    func beginBlock(_ type: UInt32) {
         blockStart = used
         put(type)
         put(UInt32(0))
     }
 
-    private func endBlock() {
+    func endBlock() {
         put(UInt32(0))  // opt_endofopt
         let length = UInt32(used + 4 - blockStart)
         put(length)
         unsafe buffer?.storeBytes(of: length.littleEndian, toByteOffset: blockStart + 4, as: UInt32.self)
     }
 
-    private func put<Number: FixedWidthInteger & BitwiseCopyable>(_ number: Number) {
+    func put<Number: FixedWidthInteger & BitwiseCopyable>(_ number: Number) {
         // SAFETY: every caller has seen to room.
         unsafe buffer?.storeBytes(of: number.littleEndian, toByteOffset: used, as: Number.self)
         used &+= MemoryLayout<Number>.size
     }
 
     /// An option; what does not fit its length field is cut.
-    private func putOption(_ code: UInt16, _ text: String) {
+    func putOption(_ code: UInt16, _ text: String) {
         let bytes = Array(text.utf8.prefix(32_768))
         put(code)
         put(UInt16(bytes.count))
         for byte in bytes { put(byte) }
         for _ in 0..<(-bytes.count & 3) { put(UInt8(0)) }
-    }
-
-    // MARK: Frames
-
-    /// How many frames from the beginning of `burst` can be written so that they can be taken back.
-    func makeRoom(for burst: inout Burst) -> Int {
-        var count = fitting(&burst)
-        if count == 0 || count < burst.count && used > CaptureBuffers.size / 2 {
-            if need(CaptureBuffers.size) { count = fitting(&burst) }
-        }
-        return count
-    }
-
-    private func fitting(_ burst: inout Burst) -> Int {
-        guard unsafe buffer != nil else { return 0 }
-        var room = CaptureBuffers.size - used
-        return unsafe burst.withDescriptors { frames in
-            for index in 0..<frames.count {
-                room -= unsafe Self.overhead + min(Int(frames[index].length), snapLength) + 3
-                if room < 0 { return index }
-            }
-            return frames.count
-        }
-    }
-
-    /// Writes the last `count` frames of `burst`, which have come in.
-    func write(_ burst: inout Burst, last count: Int, _ interface: UInt32) {
-        let skipped = burst.count - count
-        let clock = martlet_realtime_ns()
-        var index = 0
-        burst.changeEach { frame in
-            index &+= 1
-            if index > skipped { write(frame, interface, 1, clock, nil) }
-        }
-    }
-
-    /// Writes the frames of `burst`, which are to leave, or were dropped.
-    func write(_ burst: inout Burst, _ interface: UInt32, dropped: LinkDrop? = nil) {
-        startCount = 0
-        let clock = martlet_realtime_ns()
-        burst.changeEach { write($0, interface, 2, clock, dropped) }
-    }
-
-    func miss(_ count: Int) { missedFrames &+= UInt64(count) }
-
-    /// The last `count` frames that were to leave did not.
-    func takeBack(_ count: Int) {
-        guard count > 0, startCount >= count else { return }
-        unsafe used = starts[startCount - count]
-        startCount -= count
-        frames &-= UInt64(count)
-    }
-
-    private func write(
-        _ frame: borrowing Frame, _ interface: UInt32, _ direction: UInt32, _ clock: Int64, _ dropped: LinkDrop?
-    ) {
-        let length = min(frame.length, snapLength)
-        guard need(Self.overhead + length + 3 + Self.commentRoom) else {
-            missedFrames &+= 1
-            return
-        }
-        if startCount < Self.startCapacity {
-            unsafe starts[startCount] = used
-            startCount &+= 1
-        }
-        frames &+= 1
-        let time = UInt64(bitPattern: direction == 1 ? frame.timestamp ?? clock : clock)
-        beginBlock(6)
-        put(interface)
-        put(UInt32(truncatingIfNeeded: time &>> 32))
-        put(UInt32(truncatingIfNeeded: time))
-        put(UInt32(truncatingIfNeeded: length))
-        put(UInt32(truncatingIfNeeded: frame.length))
-        unsafe frame.bytes.withUnsafeBytes { bytes in
-            // SAFETY: `need` has seen to room for the frame and its padding.
-            guard let source = bytes.baseAddress, let target = unsafe buffer else { return }
-            unsafe (target + used).copyMemory(from: source, byteCount: length)
-            unsafe target.storeBytes(of: 0, toByteOffset: used &+ length, as: UInt32.self)
-        }
-        used &+= (length &+ 3) & ~3
-        put(UInt32(2 | 4 << 16))  // epb_flags, whose lowest bits are the direction
-        put(direction)
-        if let dropped { putOption(1, "dropped: \(dropped)") }
-        endBlock()
     }
 }

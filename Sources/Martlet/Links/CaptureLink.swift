@@ -74,8 +74,9 @@ public struct CaptureLink<Inner: Link & ~Copyable>: Link, ~Copyable {
 
     public mutating func reclaim() -> Int { inner.reclaim() }
     public mutating func prepareToSleep(for wish: LinkWish) -> LinkSleep {
-        file.flush()  // nothing is going on: what there is can be looked at
-        return inner.prepareToSleep(for: wish)
+        var sleep = inner.prepareToSleep(for: wish)
+        if let due = file.flushIfDue(now: martlet_monotonic_ns()) { sleep.deadline = min(sleep.deadline, due) }
+        return sleep
     }
     public mutating func wokeUp() { inner.wokeUp() }
     public mutating func refresh() -> Bool { inner.refresh() }

@@ -94,7 +94,9 @@ extension PacketLink {
             }
             // Powers of two fill a block without a gap.
             frame = (longest + Int(MARTLET_PACKET_OVERHEAD)).roundedUpToPowerOfTwo
-            block = max(1 << 17, frame)
+            // A core is woken once a block, so that those of large rings are larger.
+            let large = options.receivesBlocks ? min(1 << 20, (options.ringSize / 64).roundedUpToPowerOfTwo) : 0
+            block = max(1 << 17, large, frame)
             transmitBlocks = options.transmits ? (options.transmitFrames * frame + block - 1) / block : 0
             blocks = options.receives ? max(2, options.ringSize / block - transmitBlocks) : 0
         }

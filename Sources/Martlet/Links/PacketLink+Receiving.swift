@@ -38,24 +38,34 @@ extension PacketLink {
 
     private mutating func receiveBlocks(into burst: inout Burst) -> Int {
         var count = 0
+        unsafe walkBlocks { link, received in
+            guard !burst.isFull, let frame = burst.takeFrame() else { return false }
+            if unsafe link.take(received, into: frame, of: &burst) { count += 1 }
+            return true
+        }
+        return count
+    }
+
+    /// Shows `body` the frames of the blocks that are ready, until it wants no more; that one is the first the next time. A ring's
+    /// worth at most.
+    @unsafe @inline(__always)
+    mutating func walkBlocks(_ body: (inout PacketLink, martlet_packet_frame) -> Bool) {
         for _ in 0..<receiveCount {
             let block = unsafe socket.receive + receiveNext * blockSize
             if blockLeft == 0 {
-                guard unsafe martlet_packet_block_ready(block) else { break }
+                guard unsafe martlet_packet_block_ready(block) else { return }
                 blockLeft = unsafe Int(martlet_packet_block_count(block))
                 blockOffset = unsafe Int(martlet_packet_block_first(block))
             }
             while blockLeft > 0 {
-                guard !burst.isFull, let frame = burst.takeFrame() else { return count }
                 let place = unsafe block + blockOffset
-                if unsafe take(martlet_packet_v3_frame(place), into: frame, of: &burst) { count += 1 }
+                guard unsafe body(&self, martlet_packet_v3_frame(place)) else { return }
                 blockOffset += unsafe Int(martlet_packet_v3_next(place))
                 blockLeft -= 1
             }
             unsafe martlet_packet_block_release(block)
             receiveNext = receiveNext + 1 == receiveCount ? 0 : receiveNext + 1
         }
-        return count
     }
 
     // MARK: One frame
@@ -64,15 +74,10 @@ extension PacketLink {
     private mutating func take(
         _ received: martlet_packet_frame, into frame: consuming Frame, of burst: inout Burst
     ) -> Bool {
-        let length = unsafe Int(received.length)
-        // The tag of a VLAN is not in the frame: the kernel has put it beside.
-        let isTagged = unsafe Int(received.status) & MARTLET_PACKET_TAGGED != 0
-        let tagLength = isTagged ? 4 : 0
-        guard length >= 14 else { return drop(.runt) }
-        guard unsafe received.captured == received.length, length + tagLength <= burst.frameRoom else {
-            return drop(.oversize)
-        }
-        frame.setLength(length + tagLength)
+        if let fault = unsafe received.fault { return drop(fault) }
+        let (length, whole) = unsafe (Int(received.length), received.lengthWithTag)
+        guard whole <= burst.frameRoom else { return drop(.oversize) }
+        frame.setLength(whole)
         var descriptor = FrameDescriptor()
         // SAFETY: the place is this link's until it is released, and the kernel has filled so many bytes of it, behind a
         // virtio-net header.
@@ -88,23 +93,12 @@ extension PacketLink {
         frame.offload = descriptor.offload
         frame.segmentSize = Int(descriptor.segmentSize)
         var target = frame.mutableBytes
-        unsafe target.withUnsafeMutableBytes { target in
-            let start = unsafe target.baseAddress.unsafelyUnwrapped
-            guard isTagged else {
-                unsafe start.copyMemory(from: bytes, byteCount: length)
-                return
-            }
-            let hasProtocol = status & MARTLET_PACKET_TAG_PROTOCOL != 0
-            let tag = unsafe UInt32(hasProtocol ? received.tag_protocol : 0x8100) << 16 | UInt32(received.tag)
-            unsafe start.copyMemory(from: bytes, byteCount: 12)
-            unsafe (start + 12).storeBytes(of: tag.bigEndian, as: UInt32.self)
-            unsafe (start + 16).copyMemory(from: bytes + 12, byteCount: length - 12)
+        unsafe target.withUnsafeMutableBytes {
+            unsafe received.copy(to: $0.baseAddress.unsafelyUnwrapped, count: whole)
         }
-        if options.timestamps {
-            frame.timestamp = unsafe Int64(received.seconds) * 1_000_000_000 + Int64(received.nanoseconds)
-        }
+        if options.timestamps { frame.timestamp = unsafe received.time }
         burst.append(frame)
-        counters.received.count(1, bytes: length + tagLength)
+        counters.received.count(1, bytes: whole)
         return true
     }
 

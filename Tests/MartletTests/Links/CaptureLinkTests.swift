@@ -1,48 +1,45 @@
+import CMartlet
 import Glibc
-import Martlet
 import MartletStack
 import Testing
 
-@Suite struct CaptureLinkTests {
-    /// The blocks of a pcapng file: type and body.
-    private func blocks(_ path: String) throws -> [(type: UInt32, body: [UInt8])] {
-        let bytes = try readFile(path)
-        var blocks: [(UInt32, [UInt8])] = []
-        var offset = 0
-        while offset + 12 <= bytes.count {
-            let type = number(bytes, offset)
-            let length = Int(number(bytes, offset + 4))
-            try #require(length >= 12 && length % 4 == 0 && offset + length <= bytes.count)
-            try #require(number(bytes, offset + length - 4) == length, "the length is repeated at the end")
-            blocks.append((type, Array(bytes[offset + 8..<offset + length - 4])))
-            offset += length
-        }
-        #expect(offset == bytes.count)
-        return blocks
-    }
+@testable import Martlet
 
-    private func number(_ bytes: [UInt8], _ offset: Int) -> UInt32 {
-        (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << UInt32(8 * $1) }
-    }
-
-    private func readFile(_ path: String) throws -> [UInt8] {
-        let file = unsafe open(path, O_RDONLY)
-        try #require(file >= 0)
-        defer { close(file) }
-        var all: [UInt8] = []
-        var part = [UInt8](repeating: 0, count: 1 << 20)
-        while true {
-            let count = unsafe part.withUnsafeMutableBytes { unsafe read(file, $0.baseAddress, $0.count) }
-            try #require(count >= 0)
-            if count == 0 { return all }
-            all += part[..<count]
-        }
-    }
-
+@Suite struct CaptureLinkTests: ReadsCaptures {
     private func withFile(_ body: (String) throws -> Void) throws {
         let path = "/tmp/martlet-capture-\(getpid())-\(UInt64.random(in: 0 ... .max)).pcapng"
         defer { _ = unsafe unlink(path) }
         try body(path)
+    }
+
+    @Test(
+        "what was captured is handed to the disk a tenth of a second later, if a core sleeps, and the core is woken for it"
+    )
+    func handsOver() throws {
+        try withFile { path in
+            let pool = FramePool(count: 64, capacity: 256)
+            let file = try CaptureFile(path: path)
+            var link = CaptureLink(MemoryLink.loopback("wire", pool: pool), to: file)
+            var burst = pool.makeBurst()
+            burst.appendNumbered(0..<3)
+            #expect(link.transmit(&burst) == 3)
+            #expect(link.receive(into: &burst) == 3)
+            burst.removeAll()
+            let tenth: Int64 = 100_000_000
+            // It waits from when it was first seen.
+            #expect(file.flushIfDue(now: 5) == 5 + tenth && file.flushIfDue(now: 4 + tenth) == 5 + tenth)
+            let sleep = link.prepareToSleep(for: LinkWish())
+            link.wokeUp()
+            #expect(!sleep.isReady && sleep.deadline == .max && file.flushIfDue(now: 6) == nil)
+            burst.appendNumbered(0..<1)
+            #expect(link.transmit(&burst) == 1)
+            let before = martlet_monotonic_ns()
+            #expect(link.prepareToSleep(for: LinkWish()).deadline >= before + tenth)
+            link.wokeUp()
+            // The writer has it, and nothing else comes.
+            file.finish()
+            #expect(try blocks(path).count { $0.type == 6 } == 7)
+        }
     }
 
     @Test("what passes is in the file, with its direction, and what was dropped with the reason")

@@ -9,7 +9,7 @@ import Testing
 @testable import Martlet
 
 @Suite(.enabled(if: Rig.runs, "\(Rig.whyNot ?? "")"))
-struct PacketLinkTests {
+struct PacketLinkTests: ReadsCaptures {
     /// A veth between two namespaces, with a link on its left end.
     private final class Wire {
         let here: Namespace
@@ -65,6 +65,54 @@ struct PacketLinkTests {
         #expect(receive(200, on: &wire.link, pool: pool) == frames.reversed())
         #expect(wire.link.counters.received.frames == wire.link.counters.transmitted.frames)
         #expect(wire.link.counters.received.bytes == UInt64(frames.reduce(0) { $0 + $1.count }))
+    }
+
+    @Test
+    func `A capture has in its file what arrived, in order, with tags and times, and cut where that was asked for`()
+        throws
+    {
+        let pool = FramePool(count: 512)
+        var options = Self.options(blocks: true)
+        (options.timestamps, options.transmits) = (true, false)
+        let wire = try Wire(options)
+        var other = try wire.other()
+        let frames = (0..<200).map {
+            testFrame($0 < 64 ? 30 + $0 : 1514 - $0, $0, tag: $0 % 3 == 0 ? UInt16($0 + 0x2000) : nil)
+        }
+        let path = "/tmp/martlet-packets-\(getpid())-\(UInt64.random(in: 0 ... .max)).pcapng"
+        defer { _ = unsafe unlink(path) }
+        let begun = UInt64(martlet_realtime_ns())
+        do {
+            let file = try CaptureFile(path: path, snapLength: 500)
+            var capture = PacketCapture(try Self.open(wire.pair.left, options), to: file)
+            try #require(try transmit(frames, on: &other, pool: pool) == 200)
+            var burst = pool.makeBurst(capacity: 64)
+            for _ in 0..<1000 where file.frames < 200 {
+                let before = file.frames
+                #expect(capture.receive(into: &burst) == 0 && burst.isEmpty)
+                // No more than the burst has room for, and none that is there is left waiting.
+                #expect(file.frames - before <= 64)
+                if file.frames == before { capture.sleep() }
+            }
+            let counters = capture.counters.received
+            #expect(counters.frames == 200 && counters.bytes == UInt64(frames.reduce(0) { $0 + $1.count }))
+            #expect(counters.drops.total == 0 && file.missedFrames == 0)
+        }
+        let ended = UInt64(martlet_realtime_ns())
+        let blocks = try blocks(path).filter { $0.type == 6 }.map(\.body)
+        try #require(blocks.count == 200)
+        var last = begun
+        for (body, frame) in zip(blocks, frames) {
+            let here = Int(number(body, 12))
+            #expect(here == min(frame.count, 500) && Int(number(body, 16)) == frame.count)
+            #expect(Array(body[20..<20 + here]) == Array(frame.prefix(here)))
+            let padded = (here + 3) / 4 * 4
+            #expect(body[20 + here..<20 + padded].allSatisfy { $0 == 0 })
+            #expect(number(body, 20 + padded) == 4 << 16 | 2 && number(body, 24 + padded) == 1)
+            let time = UInt64(number(body, 4)) << 32 | UInt64(number(body, 8))
+            #expect(time >= last && time <= ended)
+            last = time
+        }
     }
 
     @Test(arguments: [false, true])
