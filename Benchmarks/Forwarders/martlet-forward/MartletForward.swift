@@ -2,7 +2,6 @@
 // another, as a program would write it, for so many seconds; the result is one JSON object.
 
 import ArgumentParser
-import Dispatch
 import Foundation
 import Glibc
 import Martlet
@@ -14,6 +13,8 @@ enum Links: String, ExpressibleByArgument, CaseIterable {
     case null
     /// The same through `AnyLink`.
     case any
+    /// The same through captures that are off.
+    case captured
     /// Two pipes within one core, both ways, with frames that go around in them.
     case memory
     /// A pipe from one thread to another.
@@ -48,7 +49,9 @@ struct MartletForward: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "martlet-forward")
 
     @Option(
-        help: "null, any, memory, cores or switch; or of links of the kernel's, transmit, receive, capture or idle.")
+        help: """
+            null, any, captured, memory, cores or switch; or of links of the kernel's, transmit, receive, capture or idle.
+            """)
     var links = Links.null
 
     @Option(help: "io or macswap.")
@@ -72,12 +75,22 @@ struct MartletForward: ParsableCommand {
     @Option(help: "Frames a second to transmit; as many as there is room for if there is none.")
     var rate: Double?
 
+    @Option(help: "AF_XDP: frames that a call may take from the driver by itself; 0 leaves that to interrupts.")
+    var busyBudget = 0
+
     @Option(help: "The file of a capture.")
     var file = "/dev/null"
+
+    @Flag(help: "Counts instructions of some turns, under callgrind, instead of running for some seconds.")
+    var instructions = false
 
     func validate() throws {
         let wanted = links == .idle ? 2 : [.transmit, .receive, .capture].contains(links) ? 1 : 0
         guard link.count == wanted else { throw ValidationError("--link is to be given \(wanted) times") }
+        guard !instructions || peer_counts_instructions() != 0 else {
+            throw ValidationError(
+                "Instructions are for callgrind to count, and for what was built where valgrind is installed.")
+        }
     }
 
     func run() throws {
@@ -86,6 +99,7 @@ struct MartletForward: ParsableCommand {
             switch links {
             case .null: null()
             case .any: any()
+            case .captured: try captured()
             case .memory: memory()
             case .cores: try cores()
             case .switch: bridge()
@@ -99,6 +113,14 @@ struct MartletForward: ParsableCommand {
         print(String(decoding: try encoder.encode(result), as: UTF8.self))
     }
 
+    func stopwatch() -> Stopwatch {
+        let name = ([links.rawValue] + link + (mode == .io ? [] : [mode.rawValue])).joined(separator: " ")
+        // Whoever keeps to a rate counts from the first frame.
+        return Stopwatch(
+            seconds: seconds, warmUp: rate == nil ? 0.2 : 0,
+            counting: instructions ? "\(name), in bursts of \(burst)" : nil)
+    }
+
     private func null() -> Result {
         let pool = FramePool(count: frames)
         var left = NullLink()
@@ -110,6 +132,14 @@ struct MartletForward: ParsableCommand {
         let pool = FramePool(count: frames)
         var left = AnyLink(NullLink())
         var right = AnyLink(NullLink())
+        return forward(&left, &right, pool)
+    }
+
+    private func captured() throws -> Result {
+        let pool = FramePool(count: frames)
+        let output = try CaptureFile(path: file)
+        var left = CaptureLink(NullLink(), to: output, isCapturing: false)
+        var right = CaptureLink(NullLink(), to: output, isCapturing: false)
         return forward(&left, &right, pool)
     }
 
@@ -168,22 +198,24 @@ struct MartletForward: ParsableCommand {
         var limits = Switch.Limits()
         limits.burst = burst
         var bridge = Switch(ports: 4, pool: pool, limits: limits)
-        for port in 0..<4 { bridge.addPort(Turning(port: port, addresses: 16, ports: 4, burst: burst)) }
+        for port in 0..<4 { bridge.addPort(Turning(port: port, addresses: 16, ports: 4)) }
         // Everybody is heard of once, so that nothing is flooded.
         for _ in 0..<64 { _ = bridge.forward() }
         for port in 0..<4 { bridge.ports[port].counters = LinkCounters() }
-        let watch = Stopwatch(seconds: seconds)
+        var watch = stopwatch()
+        var sum: UInt64 = 0
         repeat {
             for _ in 0..<256 { _ = bridge.forward() }
-        } while watch.isRunning
-        return watch.result((0..<4).reduce(0) { $0 + bridge.ports[$1].counters.transmitted.frames })
+            sum = (0..<4).reduce(0) { $0 + bridge.ports[$1].counters.transmitted.frames }
+        } while watch.goesOn(after: sum)
+        return watch.result(sum)
     }
 
     private func forward<Left: Link & ~Copyable, Right: Link & ~Copyable>(
         _ left: inout Left, _ right: inout Right, _ pool: borrowing FramePool
     ) -> Result {
         var frames = pool.makeBurst(capacity: burst)
-        let watch = Stopwatch(seconds: seconds)
+        var watch = stopwatch()
         switch mode {
         case .io:
             repeat {
@@ -193,7 +225,7 @@ struct MartletForward: ParsableCommand {
                     _ = right.receive(into: &frames)
                     left.transmitOrDrop(&frames)
                 }
-            } while watch.isRunning
+            } while watch.goesOn(after: left.counters.transmitted.frames + right.counters.transmitted.frames)
         case .macswap:
             repeat {
                 for _ in 0..<1024 {
@@ -204,39 +236,9 @@ struct MartletForward: ParsableCommand {
                     frames.changeEach { $0.swapEthernetAddresses() }
                     left.transmitOrDrop(&frames)
                 }
-            } while watch.isRunning
+            } while watch.goesOn(after: left.counters.transmitted.frames + right.counters.transmitted.frames)
         }
         return watch.result(left.counters.transmitted.frames + right.counters.transmitted.frames)
-    }
-}
-
-/// How long a run has gone on.
-struct Stopwatch: Sendable {
-    private let start = Stopwatch.now
-    private let cpuAtStart = Stopwatch.cpu
-    private let end: UInt64
-
-    init(seconds: Double) { end = Stopwatch.now + UInt64(seconds * 1e9) }
-
-    static var now: UInt64 { DispatchTime.now().uptimeNanoseconds }
-
-    /// Processor time of the process so far.
-    static var cpu: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-    }
-
-    /// Nanoseconds since the beginning.
-    var elapsed: UInt64 { Stopwatch.now - start }
-
-    var isRunning: Bool { Stopwatch.now < end }
-
-    func result(_ frames: UInt64) -> Result {
-        let elapsed = Double(Stopwatch.now - start) / 1e9
-        return Result(
-            frames: frames, seconds: elapsed, framesPerSecond: Double(frames) / elapsed,
-            cpuShare: Double(Stopwatch.cpu - cpuAtStart) / 1e9 / elapsed)
     }
 }
 
@@ -245,48 +247,4 @@ final class Box<Value: ~Copyable>: @unchecked Sendable {
     var value: Value?
 
     init(_ value: consuming Value) { self.value = .some(value) }
-}
-
-/// A source of frames from some addresses to all others in turn, and a sink: hosts behind a port of a switch.
-struct Turning: Link, ~Copyable {
-    let name = "turning"
-    let properties = LinkProperties()
-    let state = LinkState.up
-    var counters = LinkCounters()
-    /// Who sends to whom, in turn. Prepared, so that what is measured is the switch and not the arithmetic of this.
-    private let pairs: [(destination: UInt64, source: UInt64)]
-    private var turn = 0
-
-    init(port: Int, addresses: Int, ports: Int, burst: Int) {
-        let total = addresses * ports
-        let first: UInt64 = 0x0200_0000_0000
-        pairs = (addresses..<total).flatMap { step in
-            (0..<addresses).map { host in
-                let source = port * addresses + host
-                return (first + UInt64((source + step) % total), first + UInt64(source))
-            }
-        }
-    }
-
-    mutating func receive(into burst: inout Burst) -> Int {
-        let count = burst.appendFrames(.max, length: 64)
-        var turn = turn
-        let pairs = pairs
-        burst.changeEach { frame in
-            turn = turn &+ 1 == pairs.count ? 0 : turn &+ 1
-            frame.setEthernetAddresses(destination: pairs[turn].destination, source: pairs[turn].source)
-        }
-        self.turn = turn
-        counters.received.count(count, bytes: count &* 64)
-        return count
-    }
-
-    mutating func transmit(_ burst: inout Burst) -> Int {
-        let count = burst.count
-        counters.transmitted.count(count, bytes: burst.byteCount)
-        burst.removeAll()
-        return count
-    }
-
-    mutating func prepareToSleep(for wish: LinkWish) -> LinkSleep { .ready }
 }

@@ -8,30 +8,40 @@ import MartletStack
 
 extension MartletForward {
     private func open(_ name: String, for pool: borrowing FramePool) throws -> AnyLink {
-        try LinkName(name).open(for: pool)
+        let name = try LinkName(name)
+        guard name.kind == .xdp, busyBudget > 0 else { return try name.open(for: pool) }
+        var options = XDPOptions()
+        options.busyPolling = XDPOptions.BusyPolling(budget: busyBudget)
+        return AnyLink(try XDPLink(interface: name.name, queue: name.queue, pool: pool, options: options))
     }
 
     func transmit() throws -> Result {
         let pool = try FrameArena(count: frames).makePool()
         var link = try open(link[0], for: pool)
         let template = Self.datagram(length: 64)
+        // An option of the command line is a look into an enumeration, which belongs into no loop.
+        let rate = rate
+        let length = template.count
+        // Each frame of the pool is written once, as by netmap's pkt-gen: no link changes what it transmits.
+        var all = pool.makeBurst(capacity: frames)
+        all.appendFrames(.max, length: template.count)
+        all.changeEach { $0.copyBytes(from: template.span.bytes) }
+        all.removeAll()
         var burst = pool.makeBurst(capacity: burst)
-        let watch = Stopwatch(seconds: seconds)
-        while watch.isRunning {
-            for _ in 0..<(rate == nil ? 64 : 1) {
+        var watch = stopwatch()
+        let bursts = rate == nil ? 64 : 1
+        repeat {
+            for _ in 0..<bursts {
                 var due = burst.capacity
                 if let rate {
                     let sent = link.counters.transmitted.frames
                     due = min(due, Int(Double(watch.elapsed) * rate / 1e9) - Int(sent))
                     if due <= 0 { break }
                 }
-                while burst.count < due, var frame = burst.takeFrame() {
-                    frame.copyBytes(from: template.span.bytes)
-                    burst.append(frame)
-                }
+                burst.appendFrames(max(0, due - burst.count), length: length)
                 _ = link.transmit(&burst)
             }
-        }
+        } while watch.goesOn(after: link.counters.transmitted.frames)
         var result = watch.result(link.counters.transmitted.frames)
         result.drops = link.counters.transmitted.drops.total
         return result
@@ -42,13 +52,13 @@ extension MartletForward {
         let pool = try FrameArena(count: frames).makePool()
         var link = try open(link[0], for: pool)
         var burst = pool.makeBurst(capacity: burst)
-        let watch = Stopwatch(seconds: seconds)
-        while watch.isRunning {
+        var watch = stopwatch()
+        repeat {
             for _ in 0..<64 {
                 _ = link.receive(into: &burst)
                 burst.removeAll()
             }
-        }
+        } while watch.goesOn(after: link.counters.received.frames)
         var result = watch.result(link.counters.received.frames)
         _ = link.refresh()
         result.drops = link.counters.received.drops.total
@@ -60,17 +70,20 @@ extension MartletForward {
         let pool = try FrameArena(count: frames).makePool()
         let name = try LinkName(link[0])
         var options = PacketLink.Options()
+        // As `martlet capture` has it.
         (options.receivesBlocks, options.ringSize, options.transmits) = (true, 64 << 20, false)
+        (options.timestamps, options.blockTimeout) = (true, .milliseconds(20))
         let output = try CaptureFile(path: file)
         var links = LinkSet(capacity: 1)
-        links.append(CaptureLink(try PacketLink(name.name, options: options), to: output))
+        links.append(PacketCapture(try PacketLink(name.name, options: options), to: output))
         print("listening")
         fflush(nil)
         var burst = pool.makeBurst(capacity: burst)
         let watch = Stopwatch(seconds: seconds)
         while watch.isRunning {
-            if links[0].receive(into: &burst) == 0 { _ = links.sleep(atMost: .milliseconds(50)) }
-            burst.removeAll()
+            let before = output.frames
+            _ = links[0].receive(into: &burst)
+            if output.frames == before { _ = links.sleep(atMost: .milliseconds(50)) }
         }
         _ = links[0].refresh()
         output.finish()

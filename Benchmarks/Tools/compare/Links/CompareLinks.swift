@@ -17,7 +17,7 @@ struct CompareLinks: ParsableCommand {
     @Option(help: "Rounds; in each, both take their turn in every scenario.")
     var rounds = 5
 
-    @Option(help: "Seconds of a run of ours. testpmd reports once a second and runs for three.")
+    @Option(help: "Seconds of a run of ours. testpmd reports once a second, and the fifth is taken.")
     var seconds = 1.0
 
     @Option(help: "Only this scenario; may be given several times.")
@@ -32,7 +32,11 @@ struct CompareLinks: ParsableCommand {
     @Option(help: "The forwarding core is the processor behind this one.")
     var cpu = 0
 
-    @Option(help: "Where to write the results. By default Results for a whole run, and nowhere for any other.")
+    @Option(
+        help: """
+            Where to write the results, beside those of other scenarios that are there. By default Results for a whole run, and \
+            nowhere for any other.
+            """)
     var output: String?
 
     func validate() throws {
@@ -48,19 +52,18 @@ struct CompareLinks: ParsableCommand {
         let onWires = geteuid() == 0
         if !onWires { Progress.note("links of the kernel's are left out: that needs root") }
         let scenarios = wanted.filter { $0.wire == nil || onWires }
-        var report = LinkReport(
-            machine: .current(),
-            command:
-                "swift run -c release --package-path Benchmarks compare links --rounds \(rounds) --seconds \(seconds)"
-                + scenario.map { " --scenario \($0)" }.joined(), scenarios: scenarios)
+        let command =
+            "swift run -c release --package-path Benchmarks compare links --rounds \(rounds) --seconds \(seconds)"
+            + scenario.map { " --scenario \($0)" }.joined()
+        let machine = Machine.current()
+        var report = LinkReport(runs: LinkRuns())
         if TestpmdRun.path == nil { Progress.note("testpmd is left out: install the package dpdk") }
         for round in 1...rounds {
             for scenario in scenarios {
                 Progress.show("round \(round)/\(rounds)  \(scenario.name)  \(report.latest)")
                 do {
                     let (own, peer) = try measure(scenario, seconds: seconds)
-                    report.own[scenario.name, default: []].append(own)
-                    if let peer { report.peer[scenario.name, default: []].append(peer) }
+                    report.runs.add(own, peer, to: scenario.name, machine: machine, command: command)
                 } catch {
                     report.failures.append("\(scenario.name), round \(round): \(error)")
                     Progress.note(report.failures[report.failures.count - 1])
@@ -73,12 +76,13 @@ struct CompareLinks: ParsableCommand {
         } else {
             print(report.text)
         }
+        let passed = report.passed
         let isWhole = scenario.isEmpty && !quick && TestpmdRun.path != nil
         if let directory = output ?? (isWhole ? "Results" : nil) {
             try report.write(to: URL(fileURLWithPath: directory))
             Progress.note("written to \(directory)")
         }
-        if report.rows.contains(where: { $0.passed == false }) || !report.failures.isEmpty { throw ExitCode(1) }
+        if !passed { throw ExitCode(1) }
     }
 
     private func measure(_ scenario: LinkScenario, seconds: Double) throws -> (own: Double, peer: Double?) {

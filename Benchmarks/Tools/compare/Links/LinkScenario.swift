@@ -19,7 +19,16 @@ struct LinkScenario: Sendable {
         case receive(sender: String)
         /// The highest rate that is written to a file without loss.
         case capture
+        /// What writing to a file takes of a processor, at a rate that all bear.
+        case captureCost(rate: Double)
         case idle
+
+        var isCapture: Bool {
+            switch self {
+            case .capture, .captureCost: true
+            default: false
+            }
+        }
     }
 
     var name: String
@@ -77,8 +86,12 @@ struct LinkScenario: Sendable {
             wire("tap-transmit", "TAP, transmitting", "tap:tap", .transmit, "net_tap0,iface=tap2"),
             wire("tap-receive", "TAP, receiving", "tap:tap", .receive(sender: "packet:tap"), "net_tap0,iface=tap2"),
             LinkScenario(
-                name: "capture", title: "captured to a file without loss, beside tcpdump", burst: 64,
-                own: ["--links", "capture", "--link", "packet:near"], peer: nil, bar: .times(2), wire: .capture),
+                name: "capture", title: "captured to a file without loss, at most what the sender gives", burst: 64,
+                own: ["--links", "capture", "--link", "packet:near"], peer: nil, bar: nil, wire: .capture),
+            LinkScenario(
+                name: "capture-cost", title: "captured to a file, a second of processor time", burst: 64,
+                own: ["--links", "capture", "--link", "packet:near"], peer: nil, bar: .times(2),
+                wire: .captureCost(rate: 400_000)),
             LinkScenario(
                 name: "idle", title: "processor time on two quiet links", burst: 32,
                 own: ["--links", "idle", "--link", "packet:near", "--link", "packet:near2"], peer: nil,

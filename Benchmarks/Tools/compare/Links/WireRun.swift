@@ -67,6 +67,7 @@ struct WireRun {
             }
             return (figure, try peer(beside: sender))
         case .capture: return (try lossless(ownCapture), try lossless(tcpdump))
+        case .captureCost(let rate): return (try perProcessor(rate, ownCapture), try perProcessor(rate, tcpdump))
         case .idle: return (try own(seconds: max(seconds, 2)).cpuShare, nil)
         }
     }
@@ -102,54 +103,84 @@ struct WireRun {
 
     // MARK: Captures
 
-    /// The highest rate at which everything that was sent is in the file: the last one before two that lose, 12 % apart.
-    private func lossless(_ capture: (Double, String) throws -> (sent: Double, captured: Double)) throws -> Double {
+    private struct Captured {
+        var sent: Double
+        var captured: Double
+        /// What the capture took of a processor from before the first frame until after the last.
+        var processorSeconds: Double
+    }
+
+    private func withFile<Result>(_ body: (String) throws -> Result) throws -> Result {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-capture-\(getpid()).pcap")
             .path
         defer { try? FileManager.default.removeItem(atPath: path) }
-        var (best, failures, rate) = (0.0, 0, 100_000.0)
-        while failures < 2 {
-            let (sent, captured) = try capture(rate, path)
-            if captured >= sent {
-                (best, failures) = (sent / seconds, 0)
-            } else {
-                failures += 1
-            }
-            // The sender gives no more: what it gives is what is shown.
-            if sent / seconds < rate * 0.9 { break }
-            rate *= 1.12
-        }
-        return best
+        return try body(path)
     }
 
-    private func ownCapture(rate: Double, path: String) throws -> (sent: Double, captured: Double) {
+    /// The highest rate at which everything that was sent is in the file: the last one before two that lose, 12 % apart.
+    private func lossless(_ capture: (Double, String) throws -> Captured) throws -> Double {
+        try withFile { path in
+            var (best, failures, rate) = (0.0, 0, 100_000.0)
+            while failures < 2 {
+                let run = try capture(rate, path)
+                if run.captured >= run.sent {
+                    (best, failures) = (run.sent / seconds, 0)
+                } else {
+                    failures += 1
+                }
+                // The sender gives no more: what it gives is what is shown.
+                if run.sent / seconds < rate * 0.9 { break }
+                rate *= 1.12
+            }
+            return best
+        }
+    }
+
+    /// Frames that are captured in a second of processor time, of all threads of the capture, at a rate without loss.
+    private func perProcessor(_ rate: Double, _ capture: (Double, String) throws -> Captured) throws -> Double {
+        try withFile { path in
+            let run = try capture(rate, path)
+            guard run.captured >= run.sent, run.sent >= rate * seconds * 0.9 else {
+                throw ChildError(description: "of \(run.sent) frames at \(rate) a second \(run.captured) were captured")
+            }
+            return run.captured / run.processorSeconds
+        }
+    }
+
+    /// Sends at `rate` to a capture that says `ready` when it is, and has a second to write what it has by then.
+    private func send(_ rate: Double, to capture: Beside, ready: String) throws -> (sent: Double, seconds: Double) {
+        try capture.says(ready)
+        let before = try capture.processorSeconds()
+        let sent = try ForwardRun.result(of: send("packet:far", seconds: seconds, rate: rate).outputAtEnd()).frames
+        usleep(1_000_000)
+        return (sent, try capture.processorSeconds() - before)
+    }
+
+    private func ownCapture(rate: Double, path: String) throws -> Captured {
         let capture = try Beside(
             Siblings.process(
-                "martlet-forward", arguments(seconds: seconds + 1) + ["--file", path], in: wires.here))
+                "martlet-forward", arguments(seconds: seconds + 3) + ["--file", path], in: wires.here))
         defer { capture.stop() }
-        try capture.says("listening")
-        let sent = try ForwardRun.result(of: send("packet:far", seconds: seconds, rate: rate).outputAtEnd()).frames
-        return (sent, try ForwardRun.result(of: capture.outputAtEnd()).frames)
+        let (sent, processor) = try send(rate, to: capture, ready: "listening")
+        let captured = try ForwardRun.result(of: capture.outputAtEnd()).frames
+        return Captured(sent: sent, captured: captured, processorSeconds: processor)
     }
 
-    private func tcpdump(rate: Double, path: String) throws -> (sent: Double, captured: Double) {
+    private func tcpdump(rate: Double, path: String) throws -> Captured {
         // The same ring as ours, 64 MiB.
         let arguments = [
             "taskset", "-c", "\(cpu + 1)", "tcpdump", "-i", "near", "-n", "-Z", "root", "-B", "65536", "-w", path,
         ]
         let capture = try Beside(Siblings.process(at: "/usr/bin/env", arguments, in: wires.here), readsErrors: true)
         defer { capture.stop() }
-        try capture.says("listening on")
-        let sent = try ForwardRun.result(of: send("packet:far", seconds: seconds, rate: rate).outputAtEnd()).frames
-        // What is in its ring by then, it has a second for too.
-        usleep(1_000_000)
+        let (sent, processor) = try send(rate, to: capture, ready: "listening on")
         capture.interrupt()
         let text = String(decoding: try capture.outputAtEnd(), as: UTF8.self)
         let line = text.split(separator: "\n").first { $0.contains("packets captured") } ?? ""
         guard let captured = line.split(separator: " ").first.flatMap({ Double($0) }) else {
             throw ChildError(description: "tcpdump said: \(text)")
         }
-        return (sent, captured)
+        return Captured(sent: sent, captured: captured, processorSeconds: processor)
     }
 }
 
@@ -172,6 +203,15 @@ final class Beside {
             let part = output.fileHandleForReading.availableData
             guard !part.isEmpty else { throw ChildError(description: "a child ended before it said \(words)") }
             text += part
+        }
+    }
+
+    /// Processor time of all its threads so far, to the nanosecond (Documentation/scheduler/sched-stats.rst, /proc/PID/schedstat).
+    func processorSeconds() throws -> Double {
+        let threads = "/proc/\(process.processIdentifier)/task"
+        return try FileManager.default.contentsOfDirectory(atPath: threads).reduce(0) { sum, thread in
+            let text = try String(contentsOfFile: "\(threads)/\(thread)/schedstat", encoding: .utf8)
+            return sum + (text.split(separator: " ").first.flatMap { Double($0) } ?? 0) / 1e9
         }
     }
 
