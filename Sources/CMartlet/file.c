@@ -20,3 +20,13 @@ int martlet_write_all(int fd, const void *bytes, size_t count) {
     }
     return 0;
 }
+
+int martlet_reserve(int fd, int64_t start, int64_t count) {
+    return fallocate(fd, FALLOC_FL_KEEP_SIZE, start, count) < 0 ? -errno : 0;
+}
+
+void martlet_end_reserve(int fd, int64_t size) {
+    // Nothing is lost if that fails: the reserve stays with the file.
+    int result = ftruncate(fd, size);
+    (void)result;
+}

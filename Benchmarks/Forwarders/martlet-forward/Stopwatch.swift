@@ -4,14 +4,15 @@ import Dispatch
 import Glibc
 import PeerSupport
 
-struct Stopwatch: Sendable {
+struct Stopwatch: ~Copyable, Sendable {
     private var start = Stopwatch.now
     private var cpuAtStart = Stopwatch.cpu
     private var end: UInt64
     private let seconds: Double
     private var isWarm: Bool
-    /// What is counted, for the report; nil if it is seconds.
-    private let counting: String?
+    /// What a count is called in the report. It is not looked at in a loop, where copying it would be counted.
+    private let name: String
+    private let isCounting: Bool
     private var turns = 0
     private var framesBefore: UInt64 = 0
     private var framesSeen: UInt64 = 0
@@ -25,7 +26,8 @@ struct Stopwatch: Sendable {
         self.seconds = seconds
         end = start + UInt64((warmUp > 0 ? warmUp : seconds) * 1e9)
         isWarm = warmUp == 0
-        self.counting = counting
+        name = counting ?? ""
+        isCounting = counting != nil
     }
 
     static var now: UInt64 { DispatchTime.now().uptimeNanoseconds }
@@ -44,7 +46,7 @@ struct Stopwatch: Sendable {
 
     /// Whether there is another turn, after `frames` in all.
     mutating func goesOn(after frames: UInt64) -> Bool {
-        if let counting { return countedGoesOn(after: frames, counting) }
+        if isCounting { return countedGoesOn(after: frames) }
         let now = Stopwatch.now
         if now < end { return true }
         if isWarm { return false }
@@ -54,7 +56,7 @@ struct Stopwatch: Sendable {
     }
 
     /// A turn in which nothing came is none.
-    private mutating func countedGoesOn(after frames: UInt64, _ name: String) -> Bool {
+    private mutating func countedGoesOn(after frames: UInt64) -> Bool {
         guard frames > framesSeen else { return true }
         framesSeen = frames
         turns += 1

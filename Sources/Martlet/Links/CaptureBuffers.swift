@@ -125,12 +125,25 @@ internal import Synchronization
             }
             isAsleep.store(false, ordering: .relaxed)
         }
+        if reserved > size, reserved < .max { martlet_end_reserve(descriptor, size) }
         martlet_eventfd_signal(ended)
     }
+
+    /// Bytes that are in the file, and that are reserved for it; .max if its file system does not reserve any. The writer's alone.
+    private var size: Int64 = 0
+    private var reserved: Int64 = 0
+    /// Bytes to reserve at once. It saves a third of what a page costs to write: 800 ns become 540 (ext4).
+    private static let reserve: Int64 = 64 << 20
 
     private func write(_ index: Int) {
         guard error.load(ordering: .relaxed) == 0 else { return }
         let turn = unsafe turns[index % count]
+        // A small file is not worth it.
+        if size > 0, size + Int64(turn.bytes) > reserved {
+            let start = max(size, reserved)
+            reserved = martlet_reserve(descriptor, start, Self.reserve) == 0 ? start + Self.reserve : .max
+        }
+        size += Int64(turn.bytes)
         let failure = unsafe martlet_write_all(descriptor, memory + turn.buffer * Self.size, turn.bytes)
         if failure < 0 { error.store(-failure, ordering: .relaxed) }
     }

@@ -1,6 +1,6 @@
 // Where a capture is being written: enhanced packet blocks (draft-ietf-opsawg-pcapng §4.3), each written in one go.
 //
-//     type │ length │ interface │ time, high │ time, low │ bytes here │ bytes it had │ frame, padding │ direction │ end │ length
+//     type │ length │ interface │ time, high │ time, low │ bytes here │ bytes it had │ frame, padding │ [direction │ end] │ length
 
 internal import MartletStack
 
@@ -9,11 +9,13 @@ internal import MartletStack
 @safe struct CaptureCursor {
     /// epb_flags, whose lowest bits are the direction.
     enum Direction: UInt64 {
+        /// There are no options then.
+        case unknown = 0
         case received = 1
         case transmitted = 2
     }
 
-    /// Bytes of a block besides the frame: header, direction, end of options, length again.
+    /// Bytes of a block besides the frame, at most: header, direction, end of options, length again.
     static var overhead: Int { 28 + 8 + 4 + 4 }
 
     // SAFETY: `target` is the file's buffer, which stays its own until `need` hands it over, and is asked for again then.
@@ -41,7 +43,7 @@ internal import MartletStack
     @inline(__always)
     mutating func block(for whole: Int, at time: Int64, in file: CaptureFile) -> UnsafeMutableRawPointer? {
         length = min(whole, snapLength)
-        let size = Self.overhead &+ (length &+ 3) & ~3
+        let size = (direction == .unknown ? 28 + 4 : Self.overhead) &+ (length &+ 3) & ~3
         if unsafe target == nil || used &+ size > CaptureBuffers.size { turn(for: size, in: file) }
         guard let target = unsafe target else { return nil }
         start = used
@@ -56,8 +58,11 @@ internal import MartletStack
         unsafe (block + 24).storeBytes(of: UInt32(truncatingIfNeeded: whole).littleEndian, as: UInt32.self)
         // The padding; of what is overwritten here, the rest comes now.
         unsafe (block + 28 + length).storeBytes(of: 0, as: UInt32.self)
-        unsafe Self.put(2 | 4 &<< 16, direction.rawValue, to: block + size - 16)
-        unsafe Self.put(0, UInt64(size), to: block + size - 8)
+        if direction != .unknown {
+            unsafe Self.put(2 | 4 &<< 16, direction.rawValue, to: block + size - 16)
+            unsafe (block + size - 8).storeBytes(of: 0, as: UInt32.self)
+        }
+        unsafe (block + size - 4).storeBytes(of: UInt32(truncatingIfNeeded: size).littleEndian, as: UInt32.self)
         return unsafe block + 28
     }
 

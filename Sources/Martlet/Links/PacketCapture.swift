@@ -6,7 +6,8 @@ public import MartletStack
 /// A packet socket whose frames all go into a ``CaptureFile``, and to nobody else.
 ///
 /// It is a link that receives no frames: ``receive(into:)`` writes down as many as the burst has room for, and always returns 0. What has
-/// been written down is in ``counters``. A ``CaptureLink`` around a ``PacketLink`` has the same in its file, and passes the frames on.
+/// been written down is in ``counters``. A ``CaptureLink`` around a ``PacketLink`` has the same in its file, with the direction of each
+/// frame, and passes the frames on.
 public struct PacketCapture: Link, ~Copyable {
     private var socket: PacketLink
     private let file: CaptureFile
@@ -51,7 +52,7 @@ extension PacketLink {
     fileprivate mutating func capture(atMost limit: Int, to file: CaptureFile, _ interface: UInt32) {
         guard hasFrame else { return }
         let clock = options.timestamps ? 0 : martlet_realtime_ns()
-        var cursor = CaptureCursor(file, interface, .received)
+        var cursor = CaptureCursor(file, interface, .unknown)
         var (count, passed, bytes) = (0, 0, 0)
         unsafe walkBlocks { link, frame in
             guard count < limit else { return false }

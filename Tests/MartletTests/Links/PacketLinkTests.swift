@@ -108,7 +108,7 @@ struct PacketLinkTests: ReadsCaptures {
             #expect(Array(body[20..<20 + here]) == Array(frame.prefix(here)))
             let padded = (here + 3) / 4 * 4
             #expect(body[20 + here..<20 + padded].allSatisfy { $0 == 0 })
-            #expect(number(body, 20 + padded) == 4 << 16 | 2 && number(body, 24 + padded) == 1)
+            #expect(body.count == 20 + padded, "no options")
             let time = UInt64(number(body, 4)) << 32 | UInt64(number(body, 8))
             #expect(time >= last && time <= ended)
             last = time

@@ -15,29 +15,26 @@ extension Way {
 
 extension AddressTable {
     /// Learns who is behind `port` from the sources in `burst`, and writes down where each frame goes, in their order.
-    mutating func route(_ burst: inout Burst, from port: Int, now: UInt32, into ways: inout [Way]) {
+    mutating func route(_ burst: inout Burst, from port: Int, now: UInt32, into ways: inout SwitchTable<Way>) {
         // SAFETY: a burst's frames lie within its arena, and fourteen bytes are read of those that have so many.
         let (arena, capacity) = (unsafe burst.arena, burst.frameCapacity)
-        precondition(ways.count >= burst.count, "there is a way for each frame")
         unsafe burst.withDescriptors { frames in
-            unsafe ways.withUnsafeMutableBufferPointer { ways in
-                for index in 0..<frames.count {
-                    let frame = unsafe frames[index]
-                    guard frame.length >= 14 else {
-                        unsafe ways[index] = .nowhere
-                        continue
-                    }
-                    let header = unsafe arena + (Int(frame.slot) &* capacity &+ Int(frame.start))
-                    let first = unsafe UInt64(bigEndian: header.loadUnaligned(as: UInt64.self))
-                    let second = unsafe UInt64(bigEndian: header.loadUnaligned(fromByteOffset: 6, as: UInt64.self))
-                    let destination = first &>> 16
-                    learn(bits: second &>> 16, port: port, now: now)
-                    var way = Way.everybody
-                    if destination & 1 &<< 40 == 0, let to = self.port(ofBits: destination, now: now) {
-                        way = Way(truncatingIfNeeded: to)
-                    }
-                    unsafe ways[index] = way
+            for index in 0..<frames.count {
+                let frame = unsafe frames[index]
+                guard frame.length >= 14 else {
+                    ways[index] = .nowhere
+                    continue
                 }
+                let header = unsafe arena + (Int(frame.slot) &* capacity &+ Int(frame.start))
+                let first = unsafe UInt64(bigEndian: header.loadUnaligned(as: UInt64.self))
+                let second = unsafe UInt64(bigEndian: header.loadUnaligned(fromByteOffset: 6, as: UInt64.self))
+                let destination = first &>> 16
+                learn(bits: second &>> 16, port: port, now: now)
+                var way = Way.everybody
+                if destination & 1 &<< 40 == 0, let to = self.port(ofBits: destination, now: now) {
+                    way = Way(truncatingIfNeeded: to)
+                }
+                ways[index] = way
             }
         }
     }

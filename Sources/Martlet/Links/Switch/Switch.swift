@@ -33,11 +33,11 @@ public struct Switch: ~Copyable {
     private let limits: Limits
     private var input: Burst
     /// Where each frame of `input` goes.
-    private var ways: [Way]
+    private var ways: SwitchTable<Way>
     /// Frames that leave by a port at the end of its neighbour's turn.
     private var outputs: BurstTable
     /// Floods that each port may still bring, in nanoseconds of its time: a token bucket.
-    private var credit: [Int64]
+    private var credit: SwitchTable<Int64>
     private var floodCost: Int64
     private var lastTurn: Int64 = 0
 
@@ -49,9 +49,9 @@ public struct Switch: ~Copyable {
         addresses = AddressTable(
             capacity: limits.addresses, ageing: UInt32(clamping: limits.ageing.nanoseconds / 1_000_000_000))
         input = pool.makeBurst(capacity: limits.burst)
-        ways = Array(repeating: .nowhere, count: limits.burst)
+        ways = SwitchTable(repeating: .nowhere, count: limits.burst)
         outputs = BurstTable(count: ports, pool: pool, capacity: limits.burst)
-        credit = Array(repeating: 1_000_000_000, count: ports)
+        credit = SwitchTable(repeating: 1_000_000_000, count: ports)
         floodCost = max(1, 1_000_000_000 / Int64(limits.floodsPerSecond))
     }
 
@@ -85,7 +85,7 @@ public struct Switch: ~Copyable {
         let elapsed = lastTurn == 0 ? 0 : max(0, now &- lastTurn)
         lastTurn = now
         guard elapsed > 0 else { return }
-        for port in credit.indices { credit[port] = min(1_000_000_000, credit[port] &+ elapsed) }
+        for port in 0..<credit.count { credit[port] = min(1_000_000_000, credit[port] &+ elapsed) }
     }
 
     /// Moves the frames of `input` to the outputs.
@@ -148,6 +148,34 @@ public struct Switch: ~Copyable {
         for port in 0..<ports.count {
             _ = ports[port].refresh()
             if ports[port].state == .gone { addresses.forget(port: port) }
+        }
+    }
+}
+
+/// Plain values by number, in a place of their own: an array would look, each time it is written to, whether somebody else has it too.
+@safe struct SwitchTable<Element: BitwiseCopyable>: ~Copyable {
+    // SAFETY: allocated and initialised for `count` elements, and indices are checked.
+    private let elements: UnsafeMutablePointer<Element>
+    let count: Int
+
+    init(repeating element: Element, count: Int) {
+        self.count = count
+        unsafe elements = .allocate(capacity: count)
+        unsafe elements.initialize(repeating: element, count: count)
+    }
+
+    deinit { unsafe elements.deallocate() }
+
+    subscript(index: Int) -> Element {
+        @inline(__always)
+        unsafeAddress {
+            precondition(index >= 0 && index < count, "there is no such place")
+            return unsafe UnsafePointer(elements + index)
+        }
+        @inline(__always)
+        unsafeMutableAddress {
+            precondition(index >= 0 && index < count, "there is no such place")
+            return unsafe elements + index
         }
     }
 }
