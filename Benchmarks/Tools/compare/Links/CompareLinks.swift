@@ -17,7 +17,7 @@ struct CompareLinks: ParsableCommand {
     @Option(help: "Rounds; in each, both take their turn in every scenario.")
     var rounds = 5
 
-    @Option(help: "Seconds of a run of ours. testpmd reports once a second, and the fifth is taken.")
+    @Option(help: "Seconds of a run of ours. testpmd reports once a second, and a whole warm one is taken.")
     var seconds = 1.0
 
     @Option(help: "Only this scenario; may be given several times.")
@@ -144,7 +144,7 @@ struct TestpmdRun {
         // Each report has a line of each port. The first is of a second that has hardly begun, and another one passes until what is
         // begun then is under way.
         let ports = testpmd.devices.count
-        let reports = 5
+        let reports = testpmd.mode == "rxonly" ? 4 : 3
         while rates(in: text).count < reports * ports, deadline.timeIntervalSinceNow > 0 {
             var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             guard poll(&waiting, 1, 1000) >= 0 else { break }

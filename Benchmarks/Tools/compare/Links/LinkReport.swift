@@ -90,8 +90,8 @@ struct LinkReport {
 
     private static let method = """
         64-byte frames, one pinned core, all directions together. Figures are medians of the rounds, in each of which both take their \
-        turn; a ratio is the median of the ratios within a round. Ours are of a run that has been warm for a fifth of a second, \
-        testpmd's of the fifth second that it reports.
+        turn; a ratio is the median of the ratios within a round. Ours are of a second after a fifth of one, testpmd's of \
+        the third second that it reports, or the fourth where frames are sent to it.
         """
 
     var text: String {
