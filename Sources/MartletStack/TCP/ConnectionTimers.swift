@@ -22,6 +22,8 @@ struct ConnectionTimers: ~Copyable {
         var delayedAck = Instant.distantFuture
         var slow = Instant.distantFuture
         var pacing = Instant.distantFuture
+        /// What the wheel is armed for: not later than any of the four.
+        var filed = Instant.distantFuture
 
         @inline(__always)
         subscript(timer: TCPTimer) -> Instant {
@@ -64,12 +66,8 @@ struct ConnectionTimers: ~Copyable {
     @inline(__always)
     mutating func arm(_ timer: TCPTimer, of slot: UInt32, at deadline: Instant) {
         table[Int(slot)][timer] = deadline
-        if deadline < filed(slot) { file(slot, deadline) }
+        if deadline < table[Int(slot)].filed { file(slot, deadline) }
     }
-
-    /// What the wheel is armed for: not later than any of the four.
-    @inline(__always)
-    private func filed(_ slot: UInt32) -> Instant { wheel.deadline(of: Int32(slot)) ?? .distantFuture }
 
     @inline(__always)
     mutating func cancel(_ timer: TCPTimer, of slot: UInt32) { table[Int(slot)][timer] = .distantFuture }
@@ -78,12 +76,13 @@ struct ConnectionTimers: ~Copyable {
     func isArmed(_ timer: TCPTimer, of slot: UInt32) -> Bool { table[Int(slot)][timer] != .distantFuture }
 
     mutating func cancelAll(of slot: UInt32) {
-        wheel.cancel(Int32(slot))
+        if table[Int(slot)].filed != .distantFuture { wheel.cancel(Int32(slot)) }
         table[Int(slot)] = Deadlines()
     }
 
     @inline(never)
     private mutating func file(_ slot: UInt32, _ deadline: Instant) {
+        table[Int(slot)].filed = deadline
         wheel.arm(Int32(slot), at: deadline)
     }
 
@@ -96,6 +95,7 @@ struct ConnectionTimers: ~Copyable {
                 guard let number = wheel.popExpired() else { return nil }
                 draining = UInt32(number)
                 nextKind = 0
+                table[Int(draining)].filed = .distantFuture
             }
             let slot = draining
             while let timer = TCPTimer(rawValue: nextKind) {
@@ -107,7 +107,7 @@ struct ConnectionTimers: ~Copyable {
             }
             draining = .max
             let earliest = table[Int(slot)].earliest
-            if earliest < filed(slot) { file(slot, earliest) }
+            if earliest < table[Int(slot)].filed { file(slot, earliest) }
         }
     }
 }

@@ -1,7 +1,7 @@
-// What a connection needs only while something is being repaired, on either side: it is taken when that begins, and given back when
-// it is over. Most connections have never lost anything, and a million that are idle do not pay for it.
+// What a connection needs only while something is being repaired, on either side, or is urgent: it is taken when that begins, and given
+// back when it is over. Most connections have never lost anything, and a million that are idle do not pay for it.
 
-/// What is known of a repair: 44 bytes that are not in the TCB.
+/// What is known of a repair: 56 bytes that are not in the TCB.
 struct Repair: BitwiseCopyable {
     /// Sending: what would show that the reduction was for nothing.
     var spurious = SpuriousDetection()
@@ -14,6 +14,7 @@ struct Repair: BitwiseCopyable {
     var lastRange = SequenceNumber(0)
     /// What came twice, and is to be reported by the next ACK (RFC 2883); empty if nothing did.
     var duplicate = SACKBlock(start: SequenceNumber(0), end: SequenceNumber(0))
+    var urgent = UrgentMarks()
 }
 
 /// Those of all connections: as many as there may be connections, so that there is always one. Memory is touched as they are used,
@@ -84,7 +85,7 @@ extension TCB {
 
     @inline(never)
     private mutating func giveRepairIfUnused(_ stack: inout Connections) {
-        guard phase == .open, outOfOrder.isEmpty else { return }
+        guard phase == .open, outOfOrder.isEmpty, flags.isDisjoint(with: [.urgentArrived, .urgentSent]) else { return }
         let isReported = stack.repairs[repair].duplicate.start >= stack.repairs[repair].duplicate.end
         guard isReported, !stack.repairs[repair].spurious.isArmed || snd.una > stack.repairs[repair].overAt else {
             return

@@ -372,7 +372,8 @@ extension TCB {
         sendRing = .none
         forgetRecords(&stack)
         stack.ranges.releaseAll(from: &outOfOrder)
-        releaseRepair(&stack)
+        // A mark that is ahead of what has been read stays until it is.
+        if !flags.contains(.urgentArrived) { releaseRepair(&stack) }
         owed.formIntersection([.reset])
         tell(.ended, &stack)
     }

@@ -258,7 +258,6 @@ struct TCB: BitwiseCopyable {
     /// Ticks of `Connections`: since when nothing is acknowledged that should be; and until when answers to strays are spread out.
     var stalledAt: UInt32 = 0
     var answersUntil: UInt32 = 0
-    var urgent = UrgentMarks()
     var readMeasure = ReadMeasure()
 
     init() {}

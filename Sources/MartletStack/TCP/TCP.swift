@@ -270,6 +270,7 @@ struct TCP: ~Copyable {
         if !table[slot].receiveRing.isNone { connections.rings.release(table[slot].receiveRing) }
         table[slot].receiveRing = .none
         if table[slot].state != .closed { table[slot].end(nil, &connections) }
+        table[slot].releaseRepair(&connections)
         table[slot].events = []
         connections.settings.release(table[slot].settings)
         demultiplexer.remove(slot, in: table)
@@ -375,7 +376,7 @@ struct TCP: ~Copyable {
     }
 
     /// Bytes to be read until the peer's urgent mark; nil if there is no mark, or none that is still ahead.
-    func urgentCount(of id: ConnectionID) -> Int? { table.slot(of: id).flatMap { table[$0].urgentCount } }
+    func urgentCount(of id: ConnectionID) -> Int? { table.slot(of: id).flatMap { table[$0].urgentCount(connections) } }
 
     func info(of id: ConnectionID) -> TCPInfo? { table.slot(of: id).map { table[$0].info(connections) } }
 

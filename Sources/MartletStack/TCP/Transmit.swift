@@ -330,7 +330,7 @@ extension TCB {
         let payloadSum = count > 0 ? fill(&frame, from: sequence, stack) : 0
         let window = announceWindow(&stack)
         var (extra, ecn) = ecn(of: sequence, isNewData: isNew && count > 0)
-        let urgentPointer = urgentPointer(at: sequence)
+        let urgentPointer = urgentPointer(at: sequence, stack)
         if urgentPointer > 0 { extra.insert(.urg) }
         let header = TCPHeader(
             sourcePort: tuple.localPort, destinationPort: tuple.remotePort, sequence: sequence,

@@ -17,19 +17,24 @@ extension TCB {
     mutating func urgentArrives(_ segment: Segment, _ stack: inout Connections) {
         guard state.mayReceive else { return }
         let mark = segment.sequence + Int(segment.urgentPointer)
-        guard mark > rcv.read, !flags.contains(.urgentArrived) || mark > urgent.rcv else { return }
-        urgent.rcv = mark
+        guard mark > rcv.read, mark > urgentArrived(stack) ?? rcv.read else { return }
+        stack.repairs[takeRepair(&stack)].urgent.rcv = mark
         flags.insert(.urgentArrived)
         tell(.urgent, &stack)
     }
 
     /// Bytes that the user has to read until the mark, those that have not come yet included (MUST-33); nil if there is none.
-    var urgentCount: Int? { flags.contains(.urgentArrived) ? urgent.rcv - rcv.read : nil }
+    func urgentCount(_ stack: borrowing Connections) -> Int? { urgentArrived(stack).map { $0 - rcv.read } }
+
+    @inline(__always)
+    private func urgentArrived(_ stack: borrowing Connections) -> SequenceNumber? {
+        flags.contains(.urgentArrived) && repair != Repairs.none ? stack.repairs[repair].urgent.rcv : nil
+    }
 
     /// The user has read: perhaps beyond the mark.
     @inline(__always)
-    mutating func passUrgentMark() {
-        if flags.contains(.urgentArrived), rcv.read >= urgent.rcv { flags.remove(.urgentArrived) }
+    mutating func passUrgentMark(_ stack: borrowing Connections) {
+        if let mark = urgentArrived(stack), rcv.read >= mark { flags.remove(.urgentArrived) }
     }
 
     // MARK: Sending
@@ -38,7 +43,7 @@ extension TCB {
     mutating func sendUrgent(_ bytes: RawSpan, _ stack: inout Connections) -> Int {
         let count = send(bytes, &stack)
         guard count > 0 else { return 0 }
-        urgent.snd = snd.end
+        stack.repairs[takeRepair(&stack)].urgent.snd = snd.end
         flags.insert(.urgentSent)
         // The peer hears of the mark even if its window keeps the bytes away.
         if snd.wnd == 0, state.isSynchronized { owe(.ack, &stack) }
@@ -48,12 +53,13 @@ extension TCB {
     /// The urgent pointer of a segment that starts at `sequence`; 0 if it has none. One that is too far ahead for 16 bits
     /// points as far as it can, and later segments further.
     @inline(__always)
-    mutating func urgentPointer(at sequence: SequenceNumber) -> UInt16 {
-        guard flags.contains(.urgentSent) else { return 0 }
-        if snd.una >= urgent.snd {
+    mutating func urgentPointer(at sequence: SequenceNumber, _ stack: borrowing Connections) -> UInt16 {
+        guard flags.contains(.urgentSent), repair != Repairs.none else { return 0 }
+        let mark = stack.repairs[repair].urgent.snd
+        if snd.una >= mark {
             flags.remove(.urgentSent)
             return 0
         }
-        return UInt16(clamping: max(0, urgent.snd - sequence))
+        return UInt16(clamping: max(0, mark - sequence))
     }
 }

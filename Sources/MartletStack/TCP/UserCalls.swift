@@ -52,7 +52,7 @@ extension TCB {
             return count
         }
         rcv.read += count
-        passUrgentMark()
+        passUrgentMark(stack)
         tuneWindow(&stack)
         if count == waiting { receiveOrder = RingMemory.order(ofBytes: count) }
         giveUnusedRing(&stack)
