@@ -20,7 +20,7 @@ extension Core {
     ) async throws -> R {
         let deadline = deadline(within: timeout)
         return try await onCore {
-            let connection = try await connect(to: [address], options: options, deadline: deadline)
+            let connection = try await connect(to: address, policy: policy(for: options), deadline: deadline)
             return try await use(connection, body)
         }
     }
@@ -91,7 +91,7 @@ extension Core {
     /// Closes all listeners. Returns whether there were any, or any connection of one that is gone.
     func beginShutdown() -> Bool {
         isShuttingDown = true
-        let slots = transport.listeners.keys.sorted()  // in the same order in every process
+        let slots = transport.listeners.slots  // in the same order in every process
         for slot in slots { transport.closeListener(slot, drain: true) }
         let accepted = unsafe state.pointee.counters.accepted
         return !slots.isEmpty || accepted > 0

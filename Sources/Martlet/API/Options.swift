@@ -1,7 +1,7 @@
 // What a program may set, each with a default that suits a server on a network it does not trust.
 
 /// Options of a listener and of the connections that it accepts, or of one outgoing connection.
-public struct ConnectionOptions: Sendable {
+public struct ConnectionOptions: Sendable, Hashable {
     /// Connections that the kernel completes and holds before the program takes them. Default 4,096; the kernel's
     /// `net.core.somaxconn` bounds it.
     public var backlog: Int = 4096

@@ -81,11 +81,43 @@ extension Core {
         return result
     }
 
+    /// The options in the form that connections keep. Who calls again and again with the same ones gets the same.
+    func policy(for options: ConnectionOptions) -> Policy {
+        if let lastPolicy, lastPolicy.options == options { return lastPolicy }
+        let policy = Policy(options)
+        lastPolicy = policy
+        return policy
+    }
+
+    /// Connects to an address.
+    func connect(to address: SocketAddress, policy: Policy, deadline: Int64) async throws(NetworkError) -> TCPConnection
+    {
+        if CurrentTask.isCancelled { throw .cancelled }
+        let slot = try transport.startConnecting(to: address, policy: policy)
+        if transport.sockets[slot].flags.contains(.isConnecting) {
+            let waiter = takeWaiter(in: .connect, slot: -1)
+            transport.sockets[slot].receiver = waiter
+            let outcome = unsafe await park(waiter, deadline: deadline)
+            transport.sockets[slot].receiver = -1
+            if outcome == .cancelled || transport.sockets[slot].flags.contains(.isConnecting) {
+                abandon(slot)
+                throw outcome == .cancelled ? .cancelled : .deadlineExceeded
+            }
+        }
+        guard transport.sockets[slot].flags.contains(.hasFailed) else {
+            return TCPConnection(handle: ConnectionHandle(core: self, slot: slot))
+        }
+        let error = connectError(slot, address)
+        abandon(slot)
+        throw error
+    }
+
     /// Connects to the first of `addresses` that answers.
     func connect(
         to addresses: [SocketAddress], options: ConnectionOptions, deadline: Int64
     ) async throws(NetworkError) -> TCPConnection {
-        let policy = Policy(options)
+        let policy = policy(for: options)
+        if addresses.count == 1 { return try await connect(to: addresses[0], policy: policy, deadline: deadline) }
         let headStart: Int64 = 250_000_000
         var remaining = addresses[...]
         var attempts: [(slot: Int32, address: SocketAddress)] = []
@@ -113,17 +145,17 @@ extension Core {
                     if flags.contains(.isConnecting) { continue }
                     attempts.remove(at: index)
                     if !flags.contains(.hasFailed) {
-                        abandon(attempts.map(\.slot))
+                        for attempt in attempts { abandon(attempt.slot) }
                         return TCPConnection(handle: ConnectionHandle(core: self, slot: attempt.slot))
                     }
                     firstError = firstError ?? connectError(attempt.slot, attempt.address)
-                    abandon([attempt.slot])
+                    abandon(attempt.slot)
                     nextStart = 0  // RFC 8305 §5: a failure starts the next attempt at once
                 }
                 if outcome == .deadline, clock.nanoseconds >= deadline { throw .deadlineExceeded }
             }
         } catch {
-            abandon(attempts.map(\.slot))
+            for attempt in attempts { abandon(attempt.slot) }
             throw error
         }
     }
@@ -143,10 +175,8 @@ extension Core {
         return outcome
     }
 
-    private func abandon(_ slots: [Int32]) {
-        for slot in slots {
-            transport.sockets[slot].flags.remove(.hasHandle)
-            transport.abort(slot)
-        }
+    private func abandon(_ slot: Int32) {
+        transport.sockets[slot].flags.remove(.hasHandle)
+        transport.abort(slot)
     }
 }

@@ -45,6 +45,8 @@ internal import MartletStack
     private var idleSince: Int64 = 0
     private var jobsSeen: UInt64 = 0
     private var onSignal: (() -> Void)?
+    /// Of the options that were connected with last.
+    var lastPolicy: Policy?
 
     init(
         index: Int, cpu: Int?, configuration: Runtime.Configuration, links: RuntimeLinks? = nil,
@@ -334,6 +336,7 @@ internal import MartletStack
     ///
     /// The caller has seen that the task is not cancelled, without suspending since. `scope` is the task's scope if one watches
     /// over its cancellation already.
+    @inline(__always)
     func park(_ waiter: Int32, deadline: Int64 = .max, scope: UnsafeMutablePointer<ScopeRecord>? = nil) async -> Outcome
     {
         let timer = CoreState.timer(ofWaiter: waiter)

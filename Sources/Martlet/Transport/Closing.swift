@@ -123,7 +123,7 @@ extension KernelTransport {
         unlinkFromLists(slot)
         unsafe sockets[slot].policy?.release()
         unsafe sockets[slot].policy = nil
-        if let address = unsafe connectAddresses.removeValue(forKey: slot) { unsafe address.deallocate() }
+        if let address = unsafe connectAddresses.remove(slot) { unsafe address.deallocate() }
         sockets.release(slot)
         if !pausedListeners.isEmpty { resumeListeners() }
     }

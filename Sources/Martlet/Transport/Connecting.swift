@@ -46,7 +46,7 @@ extension KernelTransport {
 
     func connectCompleted(_ slot: Int32, _ result: Int32) {
         sockets[slot].flags.remove(.isConnecting)
-        if let address = unsafe connectAddresses.removeValue(forKey: slot) { unsafe address.deallocate() }
+        if let address = unsafe connectAddresses.remove(slot) { unsafe address.deallocate() }
         if result == 0 {
             unsafe state.pointee.counters.connected &+= 1
             sockets[slot].lastActivity = nowNanoseconds

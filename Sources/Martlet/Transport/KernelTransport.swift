@@ -13,12 +13,12 @@ internal import MartletStack
     var slabs: SlabPool
     var segments: SegmentPool
 
-    var listeners: [Int32: ListenerState] = [:]
+    var listeners = SlotTable<ListenerState>()
     /// Open connections that were accepted.
     var openAccepted = 0
-    var datagramSockets: [Int32: DatagramState] = [:]
+    var datagramSockets = SlotTable<DatagramState>()
     /// Addresses that pending connects refer to.
-    var connectAddresses: [Int32: UnsafeMutablePointer<martlet_address>] = unsafe [:]
+    var connectAddresses = unsafe SlotTable<UnsafeMutablePointer<martlet_address>>()
 
     /// Sockets with bytes to send, linked through `nextDirty`.
     var firstDirty: Int32 = -1
@@ -177,7 +177,7 @@ internal import MartletStack
     }
 
     /// Connections that came from listeners and are open, also of those that have gone.
-    var acceptedConnections: Int { listeners.values.reduce(openAccepted) { $0 + $1.surplus.count } }
+    var acceptedConnections: Int { listeners.all.reduce(openAccepted) { $0 + $1.surplus.count } }
 
     var nowNanoseconds: Int64 { unsafe state.pointee.now.nanoseconds }
 
