@@ -51,23 +51,27 @@ extension Core {
         return try await body()
     }
 
+    private static var scopesKept: Int { 256 }
+
     /// Runs `body` with a connection and closes it, with one cancellation handler for all of it.
     private func use<R: Sendable>(
         _ connection: TCPConnection, _ body: @Sendable (TCPConnection) async throws -> R
     ) async throws -> R {
         let slot = connection.handle.slot
-        let scope = TaskScope()
+        var scope = spareScopes.popLast() ?? TaskScope()
         unsafe scope.record.pointee.task = CurrentTask.identity
         unsafe scope.record.pointee.slot = slot
         unsafe transport.sockets[slot].scope = unsafe scope.record
         defer {
             unsafe transport.sockets[slot].scope = nil
             unsafe scope.record.pointee.slot = -1
+            // A cancellation that is on its way here still holds it.
+            if isKnownUniquelyReferenced(&scope), spareScopes.count < Self.scopesKept { spareScopes.append(scope) }
         }
         do {
             let result = try await withTaskCancellationHandler {
                 try await body(connection)
-            } onCancel: {
+            } onCancel: { [scope] in
                 inbox.push(Message(.cancelScope(scope)))
             }
             transport.close(slot)

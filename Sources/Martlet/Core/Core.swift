@@ -47,6 +47,8 @@ internal import MartletStack
     private var onSignal: (() -> Void)?
     /// Of the options that were connected with last.
     var lastPolicy: Policy?
+    /// Scopes of connections that are over, for those to come.
+    var spareScopes: [TaskScope] = []
 
     init(
         index: Int, cpu: Int?, configuration: Runtime.Configuration, links: RuntimeLinks? = nil,
