@@ -109,7 +109,8 @@ public struct Stack: ~Copyable {
     ///
     /// A frame of the burst says by which interface it leaves (``Frame/interface``), and what the link is still to do to it
     /// (``Frame/offload``, ``Frame/segmentSize``), which is nothing unless the interface's configuration allows it. If the pool
-    /// is empty it returns true with less than was owed, which is tried again when its timer expires.
+    /// is empty it returns true with less than was owed, which is tried again when ``nextDeadline`` says so: at once, if no timer stands
+    /// for it.
     public mutating func egress(into burst: inout Burst, at now: Instant) -> Bool {
         var isPaid = false
         while network.flush(into: &burst, at: now) {
