@@ -347,6 +347,8 @@ extension TCP {
         while let slot = listeners.popFirst(of: number, &table) {
             table[slot].flags.insert(.released)
             table[slot].abort(&connections)
+            // What it had to tell was passed over while nobody had accepted it: it would wait for ever to be told of.
+            table[slot].events = []
             table[slot].tell(.ended, &connections)
         }
         connections.settings.release(listeners[number].settings)
