@@ -94,15 +94,10 @@ extension Core {
     {
         if CurrentTask.isCancelled { throw .cancelled }
         let slot = try transport.startConnecting(to: address, policy: policy)
-        if transport.sockets[slot].flags.contains(.isConnecting) {
-            let waiter = takeWaiter(in: .connect, slot: -1)
-            transport.sockets[slot].receiver = waiter
-            let outcome = unsafe await park(waiter, deadline: deadline)
-            transport.sockets[slot].receiver = -1
-            if outcome == .cancelled || transport.sockets[slot].flags.contains(.isConnecting) {
-                abandon(slot)
-                throw outcome == .cancelled ? .cancelled : .deadlineExceeded
-            }
+        let outcome = await waitForAttempts(CollectionOfOne(slot), until: deadline)
+        if outcome == .cancelled || transport.sockets[slot].flags.contains(.isConnecting) {
+            abandon(slot)
+            throw outcome == .cancelled ? .cancelled : .deadlineExceeded
         }
         guard transport.sockets[slot].flags.contains(.hasFailed) else {
             return TCPConnection(handle: ConnectionHandle(core: self, slot: slot))
@@ -166,7 +161,7 @@ extension Core {
     }
 
     /// Parks until one of the attempts has ended.
-    private func waitForAttempts(_ slots: [Int32], until deadline: Int64) async -> Outcome {
+    private func waitForAttempts(_ slots: some Collection<Int32>, until deadline: Int64) async -> Outcome {
         if slots.contains(where: { !transport.sockets[$0].flags.contains(.isConnecting) }) { return .ready }
         let waiter = takeWaiter(in: .connect, slot: -1)
         for slot in slots { transport.sockets[slot].receiver = waiter }

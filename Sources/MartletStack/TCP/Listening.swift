@@ -328,11 +328,14 @@ extension TCP {
 
     /// A connection that a listener has completed, the oldest first; nil if there is none. Its events come after this.
     mutating func accept(_ id: ListenerID) -> ConnectionID? {
-        guard let number = listeners.number(of: id), let slot = listeners.popFirst(of: number, &table) else {
-            return nil
-        }
+        listeners.number(of: id).flatMap { popUnaccepted(of: $0) }.map { table.id(of: $0) }
+    }
+
+    /// Takes the oldest connection that nobody has accepted out of a listener's queue. What it had to tell was passed over until now.
+    private mutating func popUnaccepted(of number: UInt16) -> UInt32? {
+        guard let slot = listeners.popFirst(of: number, &table) else { return nil }
         if !table[slot].events.isEmpty { connections.news.append(slot) }
-        return table.id(of: slot)
+        return slot
     }
 
     /// Ends a listener. Handshakes are forgotten, so that the peer's next segment is reset; connections that nobody has accepted are
@@ -344,11 +347,9 @@ extension TCP {
             forget(next)
             place = next + 1
         }
-        while let slot = listeners.popFirst(of: number, &table) {
+        while let slot = popUnaccepted(of: number) {
             table[slot].flags.insert(.released)
             table[slot].abort(&connections)
-            // What it had to tell was passed over while nobody had accepted it: it would wait for ever to be told of.
-            table[slot].events = []
             table[slot].tell(.ended, &connections)
         }
         connections.settings.release(listeners[number].settings)

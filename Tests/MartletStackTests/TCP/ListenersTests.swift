@@ -129,6 +129,21 @@ import Testing
         #expect(host.stack.tcp.settingsCount == 1)
     }
 
+    @Test("connections that nobody has accepted go with their listener, also if their news was passed over before")
+    func closingAfterNews() throws {
+        var host = Strangers()
+        let listener = try host.stack.listen(on: nil, port: Strangers.port)
+        for number in 0..<3 as Range<UInt32> {
+            host.handshake(on: Strangers.ends(number), options: TCPOptions(), text: [1, 2, 3])
+        }
+        let early = host.stack.nextConnectionEvent()
+        #expect(early == nil && host.stack.connectionCount == 3)
+        host.stack.close(listener)
+        host.settle()
+        let late = host.stack.nextConnectionEvent()
+        #expect(late == nil && host.stack.connectionCount == 0)
+    }
+
     @Test("a full accept queue holds connections up and loses no byte: the peer's next segment completes them")
     func fullAcceptQueue() throws {
         var pair = Pair()
