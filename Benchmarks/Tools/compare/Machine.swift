@@ -10,6 +10,9 @@ struct Machine: Codable, Sendable {
     var swift: String
     var date: String
 
+    /// In a line.
+    var summary: String { "\(processor), \(cores) processors, \(kernel), \(swift), \(date)" }
+
     static func current() -> Machine {
         var name = utsname()
         uname(&name)

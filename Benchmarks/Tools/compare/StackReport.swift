@@ -12,6 +12,21 @@ struct StackVerdict: Codable, Sendable {
     var passed: Bool { isLeast ? value >= limit : value <= limit }
 }
 
+/// What `--json` prints: every run, and the bars with what was measured against them.
+struct RunsAndBars<Run: Codable>: Codable {
+    var machine: Machine
+    var command: String
+    var runs: [Run]
+    var bars: [StackVerdict]
+
+    func json() throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        return try encoder.encode(self) + Data("\n".utf8)
+    }
+}
+
 extension Table {
     static func bars(_ verdicts: [StackVerdict]) -> Table {
         var table = Table(header: ["bar", "limit", "measured", ""])
@@ -71,17 +86,13 @@ struct StackReport {
 
     private var barTable: Table { .bars(verdicts) }
 
-    private var place: String {
-        "\(machine.processor), \(machine.cores) processors, \(machine.kernel), \(machine.swift), \(machine.date)"
-    }
-
-    var text: String { "\(place)\n\n\(table.text)\n\n\(barTable.text)" }
+    var text: String { "\(machine.summary)\n\n\(table.text)\n\n\(barTable.text)" }
 
     var markdown: String {
         """
         # The stack beside lwIP
 
-        \(place). Medians over the rounds; a ratio is the median of the ratios within a round. lwIP is Debian's \
+        \(machine.summary). Medians over the rounds; a ratio is the median of the ratios within a round. lwIP is Debian's \
         `liblwip-dev`, with the windows of 65,535 bytes and the lock around each allocation that it is built with.
 
         ```sh
@@ -98,16 +109,6 @@ struct StackReport {
     }
 
     func json() throws -> Data {
-        struct Whole: Codable {
-            var machine: Machine
-            var command: String
-            var runs: [StackRun]
-            var bars: [StackVerdict]
-        }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        let whole = Whole(machine: machine, command: command, runs: runs.runs, bars: verdicts)
-        return try encoder.encode(whole) + Data("\n".utf8)
+        try RunsAndBars(machine: machine, command: command, runs: runs.runs, bars: verdicts).json()
     }
 }

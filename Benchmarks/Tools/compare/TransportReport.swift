@@ -89,11 +89,7 @@ struct TransportReport {
         ]
     }
 
-    private var place: String {
-        "\(machine.processor), \(machine.cores) processors, \(machine.kernel), \(machine.swift), \(machine.date)"
-    }
-
-    var text: String { "\(place)\n\n\(table.text)\n\n\(Table.bars(verdicts).text)" }
+    var text: String { "\(machine.summary)\n\n\(table.text)\n\n\(Table.bars(verdicts).text)" }
 
     private var chart: LogChart {
         func points(_ transport: String) -> [(Int, Double)] {
@@ -110,7 +106,7 @@ struct TransportReport {
         """
         # One program over two transports
 
-        \(place). Server and clients are tasks of one runtime on one core: over Martlet's own stack, which reaches itself, and \
+        \(machine.summary). Server and clients are tasks of one runtime on one core: over Martlet's own stack, which reaches itself, and \
         over the kernel's TCP on loopback. Medians over the rounds; a ratio is the median of the ratios within a round.
 
         ```sh
@@ -135,16 +131,6 @@ struct TransportReport {
     }
 
     func json() throws -> Data {
-        struct Whole: Codable {
-            var machine: Machine
-            var command: String
-            var runs: [TransportRun]
-            var bars: [StackVerdict]
-        }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        return try encoder.encode(Whole(machine: machine, command: command, runs: runs, bars: verdicts))
-            + Data("\n".utf8)
+        try RunsAndBars(machine: machine, command: command, runs: runs, bars: verdicts).json()
     }
 }

@@ -13,7 +13,7 @@ struct CompareHosts: ParsableCommand {
         discussion: """
             The hosts are two network namespaces, each with a processor of its own, joined by a veth. Each one's receiving is done \
             by its own processor, as on two machines: with receive packet steering where the kernel receives, and with threaded \
-            NAPI, moderated to \(HostRun.moderation / 1000) µs as a network card's interrupts are, where AF_XDP does. What the server's \
+            NAPI, moderated as a network card's interrupts are (--moderation), where AF_XDP does. What the server's \
             processor did beside the server counts as the server's. It needs root, iproute2 and ethtool.
             """)
 
@@ -22,6 +22,12 @@ struct CompareHosts: ParsableCommand {
 
     @Option(help: "Seconds of a run, after half a second to warm up.")
     var seconds = 2.0
+
+    @Option(
+        help:
+            "Microseconds for which the kernel collects frames for AF_XDP before it looks at them; 0 lets the sender look."
+    )
+    var moderation = 50
 
     @Option(help: "The client's processor; the server's is the next one.")
     var cpu = 0
@@ -36,7 +42,7 @@ struct CompareHosts: ParsableCommand {
     var output: String?
 
     func validate() throws {
-        guard rounds > 0, seconds > 0, cpu >= 0 else {
+        guard rounds > 0, seconds > 0, cpu >= 0, moderation >= 0 else {
             throw ValidationError("Rounds and seconds must be positive.")
         }
     }
@@ -56,7 +62,7 @@ struct CompareHosts: ParsableCommand {
                 // Who begins alternates, so that a machine that gets slower hurts both.
                 for server in round.isMultiple(of: 2) ? workload.servers.reversed() : workload.servers {
                     Progress.show("round \(round) of \(rounds): \(workload.name), \(server.rawValue)")
-                    let run = try HostRun(workload, server, seconds: seconds, cpu: cpu)
+                    let run = try HostRun(workload, server, seconds: seconds, cpu: cpu, moderation: moderation)
                     runs.runs.append(
                         Run(
                             round: round, scenario: workload.name, server: server.rawValue,
@@ -67,7 +73,8 @@ struct CompareHosts: ParsableCommand {
         Progress.end()
         let command =
             "swift run -c release --package-path Benchmarks compare hosts --rounds \(rounds) --seconds \(seconds)"
-        let report = HostReport(machine: .current(), command: command, runs: runs)
+            + " --moderation \(moderation)"
+        let report = HostReport(machine: .current(), command: command, moderation: moderation, runs: runs)
         if json {
             try FileHandle.standardOutput.write(contentsOf: report.json())
         } else {

@@ -5,6 +5,8 @@ import Foundation
 struct HostReport {
     var machine: Machine
     var command: String
+    /// Microseconds; 0 for none.
+    var moderation: Int
     var runs: Runs
 
     private func byRound(
@@ -66,20 +68,21 @@ struct HostReport {
         ]
     }
 
-    private var place: String {
-        "\(machine.processor), \(machine.cores) processors, \(machine.kernel), \(machine.swift), \(machine.date)"
-    }
+    var text: String { "\(machine.summary)\n\n\(table.text)\n\n\(Table.bars(verdicts).text)" }
 
-    var text: String { "\(place)\n\n\(table.text)\n\n\(Table.bars(verdicts).text)" }
+    private var threads: String {
+        moderation > 0
+            ? "by threaded NAPI moderated to \(moderation) µs, as a network card's interrupts are,"
+            : "but by the sender's as far as the copy into its arena"
+    }
 
     private var markdown: String {
         """
         # Servers on another host than their client
 
-        \(place). Two network namespaces with a processor each, joined by a veth; the client is the kernel's TCP in both. Each \
-        host's receiving is done by its own processor, as on two machines: steered there (RPS) where the kernel receives, by \
-        threaded NAPI moderated to \(HostRun.moderation / 1000) µs, as a network card's interrupts are, where AF_XDP does. What \
-        the server's processor did is counted whole: the server, the kernel's threads and interrupts. For the C server the \
+        \(machine.summary). Two network namespaces with a processor each, joined by a veth; the client is the kernel's TCP in both. Each \
+        host's receiving is done by its own processor, as on two machines: steered there (RPS) where the kernel receives, \
+        \(threads) where AF_XDP does. What the server's processor did is counted whole: the server, the kernel's threads and interrupts. For the C server the \
         veth keeps its offloads; the client of AF_XDP computes its checksums. Bulk goes over a TAP with segments of up to 64 KiB \
         (frames of 128 KiB). Medians over the rounds; a ratio is the median of the ratios within a round.
 
@@ -102,16 +105,6 @@ struct HostReport {
     }
 
     func json() throws -> Data {
-        struct Whole: Codable {
-            var machine: Machine
-            var command: String
-            var runs: [Run]
-            var bars: [StackVerdict]
-        }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        return try encoder.encode(Whole(machine: machine, command: command, runs: runs.runs, bars: verdicts))
-            + Data("\n".utf8)
+        try RunsAndBars(machine: machine, command: command, runs: runs.runs, bars: verdicts).json()
     }
 }

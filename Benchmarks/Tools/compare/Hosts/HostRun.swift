@@ -9,15 +9,16 @@ struct HostRun {
     private let server: HostServer
     private let seconds: Double
     private let cpu: Int
+    /// Microseconds for which the kernel collects frames for AF_XDP before it looks at them (`gro_flush_timeout`).
+    private let moderation: Int
     private let wires: Wires
 
-    /// Nanoseconds for which the kernel collects frames for AF_XDP before it looks at them (`gro_flush_timeout`).
-    static let moderation = 50_000
     private static let address = "10.77.0.1"
     private static let port = 7007
 
-    init(_ workload: HostWorkload, _ server: HostServer, seconds: Double, cpu: Int) throws {
+    init(_ workload: HostWorkload, _ server: HostServer, seconds: Double, cpu: Int, moderation: Int) throws {
         (self.workload, self.server, self.seconds, self.cpu) = (workload, server, seconds, cpu)
+        self.moderation = moderation
         wires = try Wires()
     }
 
@@ -76,8 +77,10 @@ struct HostRun {
         guard server == .xdp else {
             return try set("near", "queues/rx-0/rps_cpus", Self.mask(cpu + 1), in: wires.here)
         }
+        // The sender's processor then runs the program and copies the frame, as the kernel has it by itself.
+        if moderation == 0 { return }
         try set("near", "napi_defer_hard_irqs", "1", in: wires.here)
-        try set("near", "gro_flush_timeout", "\(Self.moderation)", in: wires.here)
+        try set("near", "gro_flush_timeout", "\(moderation * 1000)", in: wires.here)
         try set("near", "threaded", "1", in: wires.here)
         let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { Int32($0) }
             .filter {
