@@ -205,13 +205,16 @@ final class Store: Sendable {
 struct Session {
     static let version = "0.1.0-martlet"
     private static let longestKey = 250
-    private static let longestLine = 64 << 10
+    /// A client may ask for many thousands of values on one line.
+    private static let longestLine = 8 << 20
     /// Answers are sent when there is so much of them, whatever else has been asked.
     private static let answersAtOnce = 256 << 10
 
     private let store: Store
     private var input: [UInt8] = []
     private var position = 0
+    /// Up to here there is no end of the line that begins at `position`.
+    private var searched = 0
     /// Bytes of a refused value that are still to come.
     private var skipped = 0
     private(set) var answers: [UInt8] = []
@@ -222,6 +225,7 @@ struct Session {
     mutating func append(_ bytes: Bytes) {
         if position > 0 {
             input.removeFirst(position)
+            searched = max(0, searched - position)
             position = 0
         }
         input += bytes
@@ -239,7 +243,8 @@ struct Session {
             let skippedNow = min(skipped, input.count - position)
             (position, skipped) = (position + skippedNow, skipped - skippedNow)
             guard skipped == 0 else { return false }
-            guard let end = input[position...].firstIndex(of: UInt8(ascii: "\n")) else {
+            guard let end = input[max(position, searched)...].firstIndex(of: UInt8(ascii: "\n")) else {
+                searched = input.count
                 // The binary protocol, or what is no protocol at all.
                 if input.count - position > Self.longestLine || input[position...].first == 0x80 { refuseForGood() }
                 return false

@@ -117,6 +117,17 @@ private struct Served {
         try await expect(server, many, wanted)
     }
 
+    @Test func `One line may ask for thousands of keys, but a line has an end`() async throws {
+        let server = try Served("KeyValueServer")
+        let keys = (0..<10_000).map { "a-key-of-some-length-with-a-number-\($0)" }
+        let lines = "set \(keys[9_999]) 0 0 2\r\nhi\r\nget " + keys.joined(separator: " ") + "\r\nversion\r\n"
+        try await expect(
+            server, lines, "STORED\r\nVALUE \(keys[9_999]) 0 2\r\nhi\r\nEND\r\nVERSION 0.1.0-martlet\r\n")
+        await #expect(throws: (any Error).self) {
+            _ = try await server.answers(to: "get " + String(repeating: "k", count: 16 << 20))
+        }
+    }
+
     @Test func `When the memory is used up storing fails, and what is there stays`() async throws {
         let server = try Served("KeyValueServer", "--memory", "1", "--largest", "1")
         let value = String(repeating: "v", count: 1000)
