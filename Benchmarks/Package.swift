@@ -8,6 +8,9 @@ let warnings: [CSetting] = [.unsafeFlags(["-Wall", "-Wextra"])]
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny")]
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
+/// As the examples are built: an async function goes on where its caller runs, without a look at executors.
+let nonsending: [SwiftSetting] = [.enableUpcomingFeature("NonisolatedNonsendingByDefault")]
+
 let package = Package(
     name: "martlet-benchmarks",
     dependencies: [
@@ -48,7 +51,7 @@ let package = Package(
         .executableTarget(
             name: "martlet-echo",
             dependencies: [argumentParser, "PeerSupport", .product(name: "Martlet", package: "martlet")],
-            path: "Servers/martlet-echo", swiftSettings: strict),
+            path: "Servers/martlet-echo", swiftSettings: strict + nonsending),
         .executableTarget(
             name: "stack-pair",
             dependencies: [argumentParser, "PeerSupport", .product(name: "MartletStack", package: "martlet")],
@@ -59,7 +62,7 @@ let package = Package(
                 argumentParser, "PeerSupport", .product(name: "Martlet", package: "martlet"),
                 .product(name: "MartletStack", package: "martlet"),
             ],
-            path: "Servers/runtime-pair", swiftSettings: strict),
+            path: "Servers/runtime-pair", swiftSettings: strict + nonsending),
         .executableTarget(
             name: "martlet-forward",
             dependencies: [

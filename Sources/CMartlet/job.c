@@ -35,11 +35,11 @@ __attribute__((swiftasynccall)) void martlet_park(
     __attribute__((swift_async_context)) async_context *context) {
     (void)isolation;
     (void)isolation_witness;
-    struct task *task = swift_task_getCurrent();
+    // Nobody but this thread resumes it, so it may be suspended before it is known where it goes on.
+    struct task *task = swift_task_suspend();
     task->resume = context->resume;
     task->resume_context = context;
     *job = task;
-    swift_task_suspend();
 }
 
 __asm__(".pushsection .rodata\n"

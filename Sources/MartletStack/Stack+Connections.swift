@@ -89,6 +89,21 @@ extension Stack {
     /// - Precondition: `body` returns at most as many as it was shown.
     public mutating func receive(_ id: ConnectionID, _ body: (RawSpan) -> Int) -> Int { tcp.receive(id, body) }
 
+    /// Copies received bytes, as many as there are or fit, to the front of `destination`. Returns how many that is. The window
+    /// opens by as many.
+    public mutating func receive(_ id: ConnectionID, into destination: inout MutableRawSpan) -> Int {
+        tcp.receive(id, into: &destination)
+    }
+
+    /// Where received bytes lie, in one run; empty if there are none. They stay there until ``consume(_:of:)`` has taken them off or
+    /// the connection is released, whatever is called for other connections meanwhile; the stack must not go on before.
+    package mutating func unread(_ id: ConnectionID) -> UnsafeRawBufferPointer { unsafe tcp.unread(id) }
+
+    /// Takes off received bytes, and opens the window by as many.
+    ///
+    /// - Precondition: so many were there.
+    package mutating func consume(_ count: Int, of id: ConnectionID) { tcp.consume(count, of: id) }
+
     /// Bytes to be read until the peer's urgent mark; nil if there is no mark, or none that is still ahead.
     public func urgentCount(of id: ConnectionID) -> Int? { tcp.urgentCount(of: id) }
 

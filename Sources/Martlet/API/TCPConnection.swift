@@ -1,6 +1,7 @@
 // The handle of a connection. Every call runs on the connection's core: at once if the caller is there already, which
 // handlers are, and by one hop otherwise. Bytes that are there are returned and room that is there is taken without
-// suspending.
+// suspending; that half of a call becomes part of its caller, so that it takes no frame of the task's memory either. What it
+// calls is in `ConnectionHandle`.
 
 /// One TCP (or Unix-domain stream) connection.
 ///
@@ -13,7 +14,9 @@
 /// the task that `serve` runs a handler in, or the task of `withConnection`, resets the connection: from then on all its calls
 /// throw ``NetworkError/cancelled``.
 public struct TCPConnection: Sendable {
-    let handle: ConnectionHandle
+    @usableFromInline let handle: ConnectionHandle
+
+    init(handle: ConnectionHandle) { self.handle = handle }
 
     /// The core that the connection lives on.
     public var core: Core { handle.core }
@@ -26,16 +29,19 @@ public struct TCPConnection: Sendable {
     /// - Parameter timeout: how long to wait, from now. Nil waits for ever.
     /// - Throws: ``NetworkError/deadlineExceeded``, ``NetworkError/cancelled``, ``NetworkError/reset``,
     ///   ``NetworkError/idleTimeout``, ``NetworkError/closed`` after closing on this side.
+    @inlinable
+    @inline(__always)
     public nonisolated(nonsending) func receive(within timeout: Duration? = nil) async throws(NetworkError) -> Bytes? {
-        let core = handle.core
-        guard core.isHome(#isolation) else { return try await core.isolation.receive(handle, within: timeout) }
-        switch core.transport.takeReceived(handle.slot) {
-        case .bytes(let bytes): return bytes
-        case .finished: return nil
-        case .failed(let error): throw error
-        case .nothing: break
+        var deadline: Int64?
+        while true {
+            switch handle.takeReceived(#isolation) {
+            case .bytes(let bytes): return bytes
+            case .finished: return nil
+            case .failed(let error): throw error
+            case .elsewhere: return try await handle.receive(within: timeout)
+            case .nothing: try await awaitBytes(&deadline, timeout)
+            }
         }
-        return try await core.awaitBytes(handle.slot, deadline: core.deadline(within: timeout))
     }
 
     /// Lets `body` see received bytes where they lie, without copying, and consume as many as it likes from the front.
@@ -45,20 +51,34 @@ public struct TCPConnection: Sendable {
     /// - Parameter body: is given at least one byte and returns how many it has consumed.
     /// - Returns: false when the peer has finished (FIN), otherwise true.
     /// - Throws: what ``receive(within:)`` throws.
+    @inlinable
+    @inline(__always)
     public nonisolated(nonsending) func receive(
         within timeout: Duration? = nil, _ body: (RawSpan) -> Int
     ) async throws(NetworkError) -> Bool {
-        let core = handle.core
-        guard core.isHome(#isolation) else {
-            // `body` stays on the caller's side: it sees the bytes there, and the core hears what was consumed.
-            guard let bytes = try await core.isolation.peek(handle, within: timeout) else { return false }
-            let count = body(bytes.bytes)
-            precondition(count >= 0 && count <= bytes.count, "consumed \(count) of \(bytes.count) bytes")
-            await core.isolation.consume(handle, count)
-            return true
+        var deadline: Int64?
+        while true {
+            switch handle.withReceived(#isolation, body) {
+            case nil, .bytes: return true
+            case .finished: return false
+            case .failed(let error): throw error
+            case .elsewhere: return try await handle.receive(within: timeout, body)
+            case .nothing: try await awaitBytes(&deadline, timeout)
+            }
         }
-        if core.transport.withReceived(handle.slot, body) { return true }
-        return try await core.awaitBytes(handle.slot, deadline: core.deadline(within: timeout), body)
+    }
+
+    /// Parks the task until there is something to receive, or time is up: at `deadline`, which counts from the first wait.
+    @inlinable
+    @inline(__always)
+    nonisolated(nonsending) func awaitBytes(
+        _ deadline: inout Int64?, _ timeout: Duration?
+    ) async throws(NetworkError) {
+        let instant = deadline ?? (timeout == nil ? .max : handle.deadline(within: timeout))
+        deadline = instant
+        let waiter = unsafe try handle.prepareToReceive(#isolation, deadline: instant)
+        unsafe await parkTask(waiter)
+        unsafe try handle.endWait(waiter)
     }
 
     // MARK: Sending
@@ -72,13 +92,13 @@ public struct TCPConnection: Sendable {
     /// - Parameter timeout: how long to wait for room, from now. Nil waits for ever.
     /// - Throws: ``NetworkError/deadlineExceeded``, ``NetworkError/cancelled``, ``NetworkError/reset``,
     ///   ``NetworkError/writeTimeout``, ``NetworkError/closed`` after closing or finishing on this side.
+    @inlinable
+    @inline(__always)
     public nonisolated(nonsending) func send(_ bytes: Bytes, within timeout: Duration? = nil) async throws(NetworkError)
     {
-        let core = handle.core
-        guard core.isHome(#isolation) else { return try await core.isolation.send(handle, bytes, within: timeout) }
-        let sent = try core.trySend(handle.slot, bytes)
+        let sent = try handle.trySend(bytes, #isolation)
         if sent == bytes.count { return }
-        try await core.sendRest(handle.slot, bytes, from: sent, deadline: core.deadline(within: timeout))
+        try await handle.send(bytes, from: sent, within: timeout)
     }
 
     /// Queues the UTF-8 of a string. See ``send(_:within:)-(Bytes,_)``.
@@ -203,12 +223,18 @@ extension TCPConnection: AsyncSequence {
 
     /// Receives from the connection. See ``TCPConnection/receive(within:)``.
     public struct AsyncIterator: AsyncIteratorProtocol {
-        let connection: TCPConnection
+        @usableFromInline let connection: TCPConnection
 
+        @usableFromInline init(connection: TCPConnection) { self.connection = connection }
+
+        @inlinable
+        @inline(__always)
         public nonisolated(nonsending) mutating func next() async throws(NetworkError) -> Bytes? {
             try await connection.receive()
         }
 
+        @inlinable
+        @inline(__always)
         public nonisolated(nonsending) mutating func next(
             isolation actor: (any Actor)?
         ) async throws(NetworkError) -> Bytes? {
@@ -216,26 +242,6 @@ extension TCPConnection: AsyncSequence {
         }
     }
 
+    @inlinable
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(connection: self) }
-}
-
-/// What the copies of a `TCPConnection` share. When it goes, the connection is closed.
-final class ConnectionHandle: Sendable {
-    let core: Core
-    let slot: Int32
-    let generation: UInt32
-
-    init(core: Core, slot: Int32) {
-        self.core = core
-        self.slot = slot
-        generation = core.transport.sockets[slot].generation
-    }
-
-    deinit {
-        if core.isCurrent {
-            core.transport.dropHandle(slot, generation)
-        } else {
-            core.inbox.push(Message(.dropConnection(slot: slot, generation: generation)))
-        }
-    }
 }

@@ -91,6 +91,12 @@ internal import MartletStack
     @inline(__always)
     func isHome(_ actor: (any Actor)?) -> Bool { isCurrent && (actor == nil || actor === isolation) }
 
+    /// The transport without a count of references, which the compiler would keep: it lives as long as the core does.
+    @inline(__always)
+    func withTransport<R>(_ body: (KernelTransport) -> R) -> R {
+        unsafe Unmanaged.passUnretained(transport)._withUnsafeGuaranteedRef { body($0) }
+    }
+
     /// Traps unless the caller runs on this core's thread.
     ///
     /// It is also what keeps a hop to the core where it is written. The optimiser of Swift 6.3 drops one that is followed by
@@ -333,36 +339,6 @@ internal import MartletStack
 
     /// Ends a wait from outside of what it waits for: the waiter leaves its queue, and its task goes on.
     private func end(_ waiter: Int32, _ outcome: Outcome) { transport.end(waiter, outcome) }
-
-    /// Parks the calling task in `waiter` until something resumes it, the deadline passes or the task is cancelled.
-    ///
-    /// The caller has seen that the task is not cancelled, without suspending since. `scope` is the task's scope if one watches
-    /// over its cancellation already.
-    @inline(__always)
-    func park(_ waiter: Int32, deadline: Int64 = .max, scope: UnsafeMutablePointer<ScopeRecord>? = nil) async -> Outcome
-    {
-        let timer = CoreState.timer(ofWaiter: waiter)
-        if deadline != .max { unsafe state.pointee.timers.arm(timer, at: Instant(nanoseconds: deadline)) }
-        let outcome: Outcome
-        if let scope = unsafe scope {
-            unsafe scope.pointee.parked = waiter
-            outcome = await suspend(in: waiter)
-            unsafe scope.pointee.parked = -1
-        } else {
-            let watch = unsafe martlet_watch_cancellation(state.pointee.waiters[waiter])
-            outcome = await suspend(in: waiter)
-            unsafe martlet_unwatch_cancellation(watch)
-        }
-        if deadline != .max { unsafe state.pointee.timers.cancel(timer) }
-        unsafe state.pointee.waiters.release(waiter)
-        return outcome
-    }
-
-    /// Parks the calling task in `waiter`. Neither its cancellation nor time ends that.
-    func parkUncancellably(_ waiter: Int32) async {
-        _ = await suspend(in: waiter)
-        unsafe state.pointee.waiters.release(waiter)
-    }
 
     /// The instant that lies `timeout` ahead, in nanoseconds, or `.max` for none.
     func deadline(within timeout: Duration?) -> Int64 {

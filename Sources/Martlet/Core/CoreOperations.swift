@@ -13,61 +13,50 @@ extension Core {
         return unsafe scope
     }
 
-    /// Parks until something resumes the task, and throws if that was for another reason than that something is ready.
-    ///
-    /// Inlined, as all on the way from a call to where its task parks: each frame of the task's memory costs a message some 15 ns, and
-    /// an idle connection keeps it.
+    /// Makes a waiter ready for the calling task, unless the task is cancelled.
     @inline(__always)
-    private func wait(_ waiter: Int32, slot: Int32, deadline: Int64) async throws(NetworkError) {
+    private func prepareToWait(
+        _ waiter: Int32, _ actor: (any Actor)?, slot: Int32, deadline: Int64
+    ) throws(NetworkError) -> UnsafeMutablePointer<WaiterRecord> {
         let scope = unsafe scope(of: slot)
         if unsafe scope == nil, CurrentTask.isCancelled {
             transport.unlink(waiter)
             unsafe state.pointee.waiters.release(waiter)
             throw .cancelled
         }
-        switch unsafe await park(waiter, deadline: deadline, scope: scope) {
+        return unsafe prepareToPark(waiter, actor, deadline: deadline, scope: scope)
+    }
+
+    /// The task goes on: throws if that is for another reason than that something is ready.
+    func endWait(_ record: UnsafeMutablePointer<WaiterRecord>) throws(NetworkError) {
+        switch unsafe unpark(record) {
         case .ready: return
         case .cancelled: throw .cancelled
         case .deadline: throw .deadlineExceeded
         }
     }
 
+    /// Parks until something resumes the task, and throws if that was for another reason than that something is ready.
+    ///
+    /// Inlined, as all on the way from a call to where its task parks: each frame of the task's memory costs a message some 15 ns, and
+    /// an idle connection keeps it.
+    @inline(__always)
+    private func wait(_ waiter: Int32, slot: Int32, deadline: Int64) async throws(NetworkError) {
+        let record = unsafe try prepareToWait(waiter, #isolation, slot: slot, deadline: deadline)
+        unsafe await parkTask(record)
+        unsafe try endWait(record)
+    }
+
     // MARK: Receiving
 
-    /// Parks as the connection's receiver.
-    @inline(__always)
-    private func waitToReceive(_ slot: Int32, deadline: Int64) async throws(NetworkError) {
+    /// Makes a waiter ready for the calling task as the connection's receiver.
+    func prepareToReceive(
+        _ slot: Int32, _ actor: (any Actor)?, deadline: Int64
+    ) throws(NetworkError) -> UnsafeMutablePointer<WaiterRecord> {
         precondition(transport.sockets[slot].receiver < 0, "two tasks receive from one connection at once")
         let waiter = takeWaiter(in: .receive, slot: slot)
         transport.sockets[slot].receiver = waiter
-        try await wait(waiter, slot: slot, deadline: deadline)
-    }
-
-    @inline(__always)
-    func awaitBytes(_ slot: Int32, deadline: Int64) async throws(NetworkError) -> Bytes? {
-        while true {
-            try await waitToReceive(slot, deadline: deadline)
-            switch transport.takeReceived(slot) {
-            case .bytes(let bytes): return bytes
-            case .finished: return nil
-            case .failed(let error): throw error
-            case .nothing: continue
-            }
-        }
-    }
-
-    @inline(__always)
-    func awaitBytes(
-        _ slot: Int32, deadline: Int64, _ body: (RawSpan) -> Int
-    ) async throws(NetworkError) -> Bool {
-        while true {
-            if transport.withReceived(slot, body) { return true }
-            switch transport.nothingReceived(slot) {
-            case .finished: return false
-            case .failed(let error): throw error
-            case .bytes, .nothing: try await waitToReceive(slot, deadline: deadline)
-            }
-        }
+        return unsafe try prepareToWait(waiter, actor, slot: slot, deadline: deadline)
     }
 
     // MARK: Sending
@@ -76,10 +65,18 @@ extension Core {
     func trySend(_ slot: Int32, _ bytes: Bytes) throws(NetworkError) -> Int {
         try transport.checkSending(slot)
         if transport.isSenderAhead(slot) { return 0 }
-        return queue(slot, bytes, from: 0)
+        let sent = unsafe transport.sendNow(slot, bytes.unsafeBuffer)
+        return sent == bytes.count ? sent : sent + queueLater(slot, bytes, from: sent)
     }
 
     private func queue(_ slot: Int32, _ bytes: Bytes, from offset: Int) -> Int {
+        let buffer = unsafe UnsafeRawBufferPointer(rebasing: bytes.unsafeBuffer[offset...])
+        let sent = unsafe transport.sendNow(slot, buffer)
+        return sent == buffer.count ? sent : sent + queueLater(slot, bytes, from: offset + sent)
+    }
+
+    @inline(never)
+    private func queueLater(_ slot: Int32, _ bytes: Bytes, from offset: Int) -> Int {
         if bytes.count - offset >= SegmentPool.referenceThreshold {
             return transport.queue(slot, referring: bytes, from: offset)
         }
@@ -199,7 +196,7 @@ extension Core {
         let flags = transport.sockets[slot].flags
         if flags.contains(.hasFailed) { throw transport.error(of: slot) }
         if flags.contains(.isClosing) { throw .closed }
-        if transport.sockets[slot].unreadBytes > 0 {
+        if transport.hasUnread(slot) {
             transport.close(slot)
             throw .reset
         }
@@ -249,9 +246,8 @@ extension CoreIsolation {
         var peeked: Bytes?
         let core = handle.core
         core.mustBeCurrent()
-        let deadline = core.deadline(within: timeout)
-        let isOpen = try await core.awaitBytes(handle.slot, deadline: deadline) { _ in
-            peeked = core.transport.peekReceived(handle.slot)
+        let isOpen = try await TCPConnection(handle: handle).receive(within: timeout) { run in
+            peeked = core.transport.peekReceived(handle.slot, run)
             return 0
         }
         return isOpen ? peeked : nil

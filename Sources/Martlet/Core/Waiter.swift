@@ -14,6 +14,7 @@ internal import MartletStack
 ///
 /// The caller must not be isolated to an actor of the program's: it would not be left.
 @_silgen_name("martlet_park")
+@usableFromInline
 nonisolated(nonsending) func parkTask(_ job: UnsafeMutableRawPointer) async
 
 /// Why a parked operation was resumed.
@@ -49,9 +50,13 @@ enum WaitQueue: UInt8 {
     var next: Int32 = -1
     var queue = WaitQueue.none
     var isParked = false
+    var hasTimer = false
     /// The executor that the job runs on.
     var origin = JobOrigin.task
     var outcome = Outcome.ready
+    /// What watches over the task's cancellation: its scope, or a handler for this wait alone.
+    var scope: UnsafeMutablePointer<ScopeRecord>?
+    var handler: UnsafeMutableRawPointer?
     let index: Int32
     /// Where a cancellation goes.
     let inbox: Unmanaged<Inbox>
@@ -67,16 +72,72 @@ func waiterCancelled(_ waiter: UnsafeMutableRawPointer) {
 }
 
 extension Core {
-    /// Suspends the calling task in a waiter, until `WaiterTable.resume`.
+    /// Makes a waiter ready for the calling task to be parked in it by `parkTask`, until something resumes it, the deadline passes or
+    /// the task is cancelled. ``unpark(_:)`` follows.
+    ///
+    /// The caller has seen that the task is not cancelled, without suspending since. `scope` is the task's scope if one watches
+    /// over its cancellation already.
+    func prepareToPark(
+        _ waiter: Int32, _ actor: (any Actor)?, deadline: Int64, scope: UnsafeMutablePointer<ScopeRecord>?
+    ) -> UnsafeMutablePointer<WaiterRecord> {
+        let record = unsafe prepare(waiter, actor)
+        if deadline != .max {
+            unsafe state.pointee.timers.arm(
+                CoreState.timer(ofWaiter: waiter), at: Instant(nanoseconds: deadline))
+            unsafe record.pointee.hasTimer = true
+        }
+        if let scope = unsafe scope {
+            unsafe scope.pointee.parked = waiter
+            unsafe record.pointee.scope = scope
+        } else {
+            unsafe record.pointee.handler = martlet_watch_cancellation(record)
+        }
+        return unsafe record
+    }
+
     @inline(__always)
-    nonisolated(nonsending) func suspend(in waiter: Int32) async -> Outcome {
-        let actor = #isolation
+    private func prepare(_ waiter: Int32, _ actor: (any Actor)?) -> UnsafeMutablePointer<WaiterRecord> {
         precondition(isHome(actor), "a task parks on its core, and in no actor of the program's")
         let record = unsafe state.pointee.waiters[waiter]
         unsafe assert(record.pointee.job == nil, "a waiter takes one task at a time")
         unsafe record.pointee.origin = actor == nil ? .task : .serial
+        return unsafe record
+    }
+
+    /// The task goes on: takes down what watched over it. Returns why.
+    func unpark(_ record: UnsafeMutablePointer<WaiterRecord>) -> Outcome {
+        if let scope = unsafe record.pointee.scope {
+            unsafe scope.pointee.parked = -1
+            unsafe record.pointee.scope = nil
+        } else if let handler = unsafe record.pointee.handler {
+            unsafe martlet_unwatch_cancellation(handler)
+            unsafe record.pointee.handler = nil
+        }
+        let waiter = unsafe record.pointee.index
+        if unsafe record.pointee.hasTimer {
+            unsafe state.pointee.timers.cancel(CoreState.timer(ofWaiter: waiter))
+            unsafe record.pointee.hasTimer = false
+        }
+        let outcome = unsafe record.pointee.outcome
+        unsafe state.pointee.waiters.release(waiter)
+        return outcome
+    }
+
+    /// Parks the calling task in a waiter until something ends that.
+    @inline(__always)
+    nonisolated(nonsending) func park(
+        _ waiter: Int32, deadline: Int64 = .max, scope: UnsafeMutablePointer<ScopeRecord>? = nil
+    ) async -> Outcome {
+        let record = unsafe prepareToPark(waiter, #isolation, deadline: deadline, scope: scope)
         unsafe await parkTask(record)
-        return unsafe record.pointee.outcome
+        return unsafe unpark(record)
+    }
+
+    /// Parks the calling task in `waiter`. Neither its cancellation nor time ends that.
+    nonisolated(nonsending) func parkUncancellably(_ waiter: Int32) async {
+        let record = unsafe prepare(waiter, #isolation)
+        unsafe await parkTask(record)
+        _ = unsafe unpark(record)
     }
 }
 

@@ -5,8 +5,10 @@
 //                                                                             │
 //     links ◀─ egress ◀────────────── the stack's byte rings ◀─ send ◀────────┘
 //
-// Like epoll it keeps marks of who may be served: an event marks, and serving takes the bytes from the stack's ring when a
-// receive is armed and there is a buffer. What nobody receives stays in the ring, and so the peer's window closes.
+// Bytes stay in the stack's ring until the program reads them, and are read from there: an event of bytes is a completion that
+// brings none. Only behind the last ones, when a peer has finished or a connection has failed, is the ring emptied into buffers
+// as a kernel's socket would be: a mark says so, and serving does it when a receive is armed and there is a buffer. What nobody
+// reads stays in the ring, and so the peer's window closes.
 
 internal import CMartlet
 internal import Glibc
@@ -90,7 +92,7 @@ internal import MartletStack
                 knownPosition = 0
             }
             if let event = stack.nextEvent() {
-                note(event)
+                if let completion = note(event) { return completion }
                 continue
             }
             guard turnPosition < turn.count else { return nil }
@@ -101,31 +103,35 @@ internal import MartletStack
 
     // MARK: Events
 
-    private mutating func note(_ event: StackEvent) {
+    private mutating func note(_ event: StackEvent) -> Completion? {
         switch event {
-        case .connection(let id, let events): note(id, events)
+        case .connection(let id, let events): return note(id, events)
         case .listener(let id):
-            guard let place = listeners.place(of: id) else { return }
+            guard let place = listeners.place(of: id) else { return nil }
             listeners[place].flags.insert(.isReadable)
             serveSoon(listener: place)
         case .socket(let id, let events):
             let place = id.index
-            guard datagrams.isOpen(place), datagrams[place].id == id else { return }
-            guard !events.isDisjoint(with: [.readable, .error]) else { return }
+            guard datagrams.isOpen(place), datagrams[place].id == id else { return nil }
+            guard !events.isDisjoint(with: [.readable, .error]) else { return nil }
             if datagrams[place].flags.contains(.isArmed) {
-                known.append(Completion(token: datagrams[place].token(.readable), result: 0, more: true))
-            } else {
-                // Nobody waits for it yet. Whoever comes to is told.
-                datagrams[place].flags.insert(.isReadable)
+                return Completion(token: datagrams[place].token(.readable), result: 0, more: true)
             }
+            // Nobody waits for it yet. Whoever comes to is told.
+            datagrams[place].flags.insert(.isReadable)
         case .interface(let event): interfaceChanged?(event)
         }
+        return nil
     }
 
-    private mutating func note(_ id: ConnectionID, _ events: ConnectionEvents) {
+    private mutating func note(_ id: ConnectionID, _ events: ConnectionEvents) -> Completion? {
         let place = id.index
-        guard connections.isOpen(place), connections[place].id == id else { return }
+        guard connections.isOpen(place), connections[place].id == id else { return nil }
         var flags = connections[place].flags
+        // Most events are that bytes have come.
+        if events == .readable, flags.contains(.isArmed), flags.isDisjoint(with: [.isAtEnd, .isReadable]) {
+            return Completion(token: connections[place].token(.receive), result: 0, more: true)
+        }
         if !events.isDisjoint(with: [.finished, .ended]) { flags.insert(.isAtEnd) }
         if !events.isDisjoint(with: [.readable, .finished, .ended]) { flags.insert(.isReadable) }
         if flags.contains(.connects), !events.isDisjoint(with: [.established, .ended]) {
@@ -143,6 +149,7 @@ internal import MartletStack
             turn.append(StackDescriptor(.connection, place).number)
         }
         connections[place].flags = flags
+        return nil
     }
 
     /// Why a connection has ended, as errno; 0 if it has not, or both sides have finished.
@@ -189,21 +196,8 @@ internal import MartletStack
             connections[place].flags.remove(.isArmed)
             return Completion(token: token, result: -ENOBUFS)
         }
-        let id = connections[place].id
-        let (base, capacity) = unsafe (slabs.base(of: slab), slabs.slabCapacity)
-        var count = 0
-        // What waits in the ring may be two runs.
-        while count < capacity {
-            let taken = stack.receive(id) { bytes in
-                let part = min(bytes.byteCount, capacity - count)
-                unsafe bytes.extracting(first: part).withUnsafeBytes {
-                    unsafe (base + count).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: part)
-                }
-                return part
-            }
-            if taken == 0 { break }
-            count += taken
-        }
+        let capacity = slabs.slabCapacity
+        let count = unsafe receive(into: slabs.base(of: slab), capacity: capacity, connections[place].id)
         if count > 0 {
             // Whoever has filled a buffer may have more, and whoever is at the end has that to tell.
             if count < capacity, !connections[place].flags.contains(.isAtEnd) {
@@ -219,7 +213,7 @@ internal import MartletStack
             return nil
         }
         connections[place].flags.remove(.isArmed)
-        return Completion(token: token, result: -failure(of: id))
+        return Completion(token: token, result: -failure(of: connections[place].id))
     }
 
     private mutating func accept(_ place: Int) -> Completion? {
@@ -275,6 +269,26 @@ internal import MartletStack
         } else {
             connections[place].flags.insert(.waitsToWrite)
         }
+    }
+
+    /// Copies received bytes, as many as there are or fit, to `base`. Returns how many that is.
+    private mutating func receive(into base: UnsafeMutableRawPointer, capacity: Int, _ id: ConnectionID) -> Int {
+        var buffer = unsafe MutableRawSpan(_unsafeStart: base, byteCount: capacity)
+        return stack.receive(id, into: &buffer)
+    }
+
+    /// The same, for whoever reads before there is a completion of it.
+    mutating func receive(into base: UnsafeMutableRawPointer, capacity: Int, _ descriptor: StackDescriptor) -> Int {
+        unsafe receive(into: base, capacity: capacity, connections[descriptor.place].id)
+    }
+
+    /// Where received bytes lie, in one run, until they are consumed or the connection is closed.
+    mutating func unread(_ descriptor: StackDescriptor) -> UnsafeRawBufferPointer {
+        unsafe stack.unread(connections[descriptor.place].id)
+    }
+
+    mutating func consume(_ count: Int, _ descriptor: StackDescriptor) {
+        stack.consume(count, of: connections[descriptor.place].id)
     }
 
     /// Copies into the stack's ring what it has room for. Returns how many bytes that is.

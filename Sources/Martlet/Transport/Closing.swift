@@ -44,9 +44,10 @@ extension KernelTransport {
             sockets[slot].flags.insert(.hasFailed)
             sockets[slot].failure = failure
         }
-        closeDescriptor(slot, reset: true)
         // What came before the peer's reset or a timeout can still be read; after this side's own abort nothing is.
-        if sockets[slot].failure == .aborted || sockets[slot].failure == .cancelled { dropUnread(slot) }
+        let isOwn = sockets[slot].failure == .aborted || sockets[slot].failure == .cancelled
+        if isOwn { dropUnread(slot) } else { rescueUnread(slot) }
+        closeDescriptor(slot, reset: true)
         wakeAll(slot)
         releaseIfDone(slot)
     }
@@ -73,7 +74,7 @@ extension KernelTransport {
                 markDirty(slot)
                 return
             }
-            closeDescriptor(slot, reset: sockets[slot].unreadBytes > 0)
+            closeDescriptor(slot, reset: hasUnread(slot))
             dropUnread(slot)
         }
         releaseIfDone(slot)

@@ -1,29 +1,43 @@
 // Bytes in. A socket receives from when a task first asks for bytes until the peer's FIN, with two brakes that act in bytes:
 // a connection with too much unread is paused, and when buffers are short only those are served whose bytes a task awaits.
+//
+// Bytes of our own stack's wait in its ring, and are read from there: only those that must outlive the ring, or that the program is
+// to keep, are put into buffers.
 
 internal import CMartlet
 internal import Glibc
 
 /// What a task finds when it asks for bytes.
+@usableFromInline
 enum Received {
     case bytes(Bytes)
     case finished
     case failed(NetworkError)
     /// Nothing yet: the socket receives, and wakes its receiver.
     case nothing
+    /// The task runs elsewhere than on the connection's core.
+    case elsewhere
 }
 
 extension KernelTransport {
     /// The next run of unread bytes.
     func takeReceived(_ slot: Int32) -> Received {
-        let head = sockets[slot].unreadHead
-        guard head >= 0 else { return nothingReceived(slot) }
+        var head = sockets[slot].unreadHead
+        if head < 0 {
+            guard fetch(slot) else { return nothingReceived(slot) }
+            head = sockets[slot].unreadHead
+        }
         let count = Int32(slabs.unreadCount(of: head))
         unlinkUnread(slot, head)
         sockets[slot].unreadBytes -= count
         let bytes = slabs.lend(head)
         consumed(slot)
         return .bytes(bytes)
+    }
+
+    /// The same for bytes that `body` takes where they lie. Returns nil if there were some.
+    func takeReceived(_ slot: Int32, _ body: (RawSpan) -> Int) -> Received? {
+        withReceived(slot, body) ? nil : nothingReceived(slot)
     }
 
     private func unlinkUnread(_ slot: Int32, _ head: Int32) {
@@ -35,7 +49,7 @@ extension KernelTransport {
     /// Lets `body` see the first run of unread bytes where it lies; it says how many it has consumed.
     func withReceived<E: Error>(_ slot: Int32, _ body: (RawSpan) throws(E) -> Int) throws(E) -> Bool {
         let head = sockets[slot].unreadHead
-        guard head >= 0 else { return false }
+        guard head >= 0 else { return try withRing(slot, body) }
         let unread = unsafe slabs.unread(of: head)
         let count = unsafe try body(RawSpan(_unsafeBytes: unread))
         precondition(count >= 0 && count <= unread.count, "consumed \(count) of \(unread.count) bytes")
@@ -49,11 +63,72 @@ extension KernelTransport {
         return true
     }
 
-    /// The first run of unread bytes, which stays where it is.
-    func peekReceived(_ slot: Int32) -> Bytes? {
+    /// The first run of unread bytes, which stays where it is, as a value that goes to another thread: `run` is where it lies.
+    func peekReceived(_ slot: Int32, _ run: RawSpan) -> Bytes {
         let head = sockets[slot].unreadHead
-        return head >= 0 ? slabs.peek(head) : nil
+        if head >= 0 { return slabs.peek(head) }
+        // No more than a buffer, in which these bytes may lie by the time that some of them are consumed.
+        return Bytes(copying: run.extracting(first: slabs.slabCapacity))
     }
+
+    // MARK: Out of the stack's ring
+
+    /// Whether there are bytes that the program has not read.
+    func hasUnread(_ slot: Int32) -> Bool {
+        if sockets[slot].unreadBytes > 0 { return true }
+        guard sockets[slot].flags.contains(.hasDescriptor),
+            let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor)
+        else { return false }
+        return unsafe !stack.pointee.unread(socket).isEmpty
+    }
+
+    /// Lets `body` see bytes in the ring. Nothing of the stack is borrowed meanwhile: whatever `body` drops may be closed.
+    private func withRing<E: Error>(_ slot: Int32, _ body: (RawSpan) throws(E) -> Int) throws(E) -> Bool {
+        guard sockets[slot].flags.contains(.hasDescriptor),
+            let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor)
+        else { return false }
+        let unread = unsafe stack.pointee.unread(socket)
+        if unsafe unread.isEmpty { return false }
+        let count = unsafe try body(RawSpan(_unsafeBytes: unread))
+        precondition(count >= 0 && count <= unread.count, "consumed \(count) of \(unread.count) bytes")
+        unsafe stack.pointee.consume(count, socket)
+        unsafe state.pointee.counters.bytesReceived &+= UInt64(count)
+        return true
+    }
+
+    /// Fills a buffer from the ring, behind those that are unread. Returns false if the ring is empty or there is no buffer, for which
+    /// the connection waits then.
+    private func fetch(_ slot: Int32) -> Bool {
+        guard sockets[slot].flags.contains(.hasDescriptor),
+            let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor), socket.kind == .connection
+        else { return false }
+        guard let slab = slabs.popFree() else {
+            if unsafe !stack.pointee.unread(socket).isEmpty { starve(slot) }
+            return false
+        }
+        let count = unsafe stack.pointee.receive(into: slabs.base(of: slab), capacity: slabs.slabCapacity, socket)
+        guard count > 0 else {
+            slabs.release(slab)
+            return false
+        }
+        slabs.setFilled(slab, count: count)
+        appendUnread(slot, slab, Int32(count))
+        unsafe state.pointee.counters.bytesReceived &+= UInt64(count)
+        return true
+    }
+
+    /// Takes all out of a ring that is about to go: what came before a failure can still be read.
+    func rescueUnread(_ slot: Int32) { while fetch(slot) {} }
+
+    /// Bytes wait in the stack's ring.
+    private func becameReadable(_ slot: Int32) {
+        if sockets[slot].flags.contains(.isClosing) { return resetWhileClosing(slot) }
+        sockets[slot].lastActivity = nowNanoseconds
+        sockets[slot].flags.remove(.awaitsFirstByte)
+        wakeReceiver(slot)
+    }
+
+    // MARK: Arming
 
     func nothingReceived(_ slot: Int32) -> Received {
         let flags = sockets[slot].flags
@@ -97,6 +172,8 @@ extension KernelTransport {
         if !completion.more { sockets[slot].flags.subtract([.receiveArmed, .receiveCancelled]) }
         if completion.slab >= 0 {
             received(slot, slab: completion.slab, count: completion.result)
+        } else if completion.more {
+            return becameReadable(slot)
         } else {
             switch -completion.result {
             case 0: peerFinished(slot)
@@ -118,16 +195,7 @@ extension KernelTransport {
             return
         }
         slabs.setFilled(slab, count: Int(count))
-        // Bytes that wait are put together: what nobody reads must not hold a slab for every few of its bytes.
-        let tail = sockets[slot].unreadTail
-        if tail < 0 {
-            sockets[slot].unreadHead = slab
-            sockets[slot].unreadTail = slab
-        } else if !slabs.merge(slab, into: tail) {
-            slabs.link(slab, after: tail)
-            sockets[slot].unreadTail = slab
-        }
-        sockets[slot].unreadBytes += count
+        appendUnread(slot, slab, count)
         sockets[slot].lastActivity = nowNanoseconds
         sockets[slot].flags.remove(.awaitsFirstByte)
         unsafe state.pointee.counters.bytesReceived &+= UInt64(count)
@@ -139,6 +207,19 @@ extension KernelTransport {
             let limit = unsafe policy._withUnsafeGuaranteedRef { $0.receiveLimit }
             if sockets[slot].unreadBytes >= limit || slabs.isUnderPressure { pauseReceive(slot) }
         }
+    }
+
+    private func appendUnread(_ slot: Int32, _ slab: Int32, _ count: Int32) {
+        // Bytes that wait are put together: what nobody reads must not hold a slab for every few of its bytes.
+        let tail = sockets[slot].unreadTail
+        if tail < 0 {
+            sockets[slot].unreadHead = slab
+            sockets[slot].unreadTail = slab
+        } else if !slabs.merge(slab, into: tail) {
+            slabs.link(slab, after: tail)
+            sockets[slot].unreadTail = slab
+        }
+        sockets[slot].unreadBytes += count
     }
 
     private func peerFinished(_ slot: Int32) {
@@ -181,6 +262,8 @@ extension KernelTransport {
             if sockets[slot].receiver >= 0 || mayReceiveAhead(slot) {
                 armReceive(slot)
                 turns -= 1
+                // Whoever found no buffer for bytes of a ring looks again: nothing else will tell of them.
+                if unsafe driver.ours(sockets[slot].descriptor) != nil { wakeReceiver(slot) }
             }
         }
     }

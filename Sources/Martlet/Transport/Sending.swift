@@ -5,6 +5,23 @@ internal import CMartlet
 internal import Glibc
 
 extension KernelTransport {
+    /// Gives the stack what it takes at once, if nothing is queued before it: its ring is in this process, and a wait for the end of
+    /// the round, for the sake of one system call for all, would gain nothing. Returns how many bytes that is. If it is not all
+    /// of them the ring is full, and the rest is queued: whoever waits for room is woken by what leaves the queue.
+    @inline(__always)
+    func sendNow(_ slot: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
+        guard let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor), sockets[slot].sendBytes == 0,
+            sockets[slot].flags.isDisjoint(with: [.sendPending, .isConnecting]),
+            sockets[slot].flags.contains(.hasDescriptor)
+        else { return 0 }
+        let count = unsafe stack.pointee.send(socket, RawSpan(_unsafeBytes: bytes))
+        guard count > 0 else { return 0 }
+        sockets[slot].lastActivity = nowNanoseconds
+        sockets[slot].lastSendProgress = nowNanoseconds
+        unsafe state.pointee.counters.bytesSent &+= UInt64(count)
+        return count
+    }
+
     /// Throws what a send would throw now.
     func checkSending(_ slot: Int32) throws(NetworkError) {
         let flags = sockets[slot].flags
@@ -27,9 +44,8 @@ extension KernelTransport {
 
     /// Queues as much of `buffer` as there is room for, by copying. Returns how many bytes that is.
     func queue(_ slot: Int32, copying buffer: UnsafeRawBufferPointer) -> Int {
-        let direct = unsafe sendNow(slot, buffer)
-        let wanted = min(buffer.count - direct, room(slot))
-        var remaining = unsafe UnsafeRawBufferPointer(rebasing: buffer[direct..<direct + wanted])
+        let wanted = min(buffer.count, room(slot))
+        var remaining = unsafe UnsafeRawBufferPointer(rebasing: buffer[..<wanted])
         while remaining.count > 0 {
             guard let segment = tailWithRoom(slot) else { break }
             let tail = unsafe segments.tail(of: segment)
@@ -40,34 +56,17 @@ extension KernelTransport {
             unsafe remaining = UnsafeRawBufferPointer(rebasing: remaining[count...])
         }
         queued(slot, wanted - remaining.count)
-        return direct + wanted - remaining.count
+        return wanted - remaining.count
     }
 
     /// Queues as much of `bytes` from `offset` on as there is room for, by reference. Returns how many bytes that is.
     func queue(_ slot: Int32, referring bytes: Bytes, from offset: Int) -> Int {
-        let direct = unsafe sendNow(slot, UnsafeRawBufferPointer(rebasing: bytes.unsafeBuffer[offset...]))
-        let count = min(bytes.count - offset - direct, room(slot))
+        let count = min(bytes.count - offset, room(slot))
         guard count > 0, let (slab, start) = bytes.storage,
-            let segment = segments.takeReference(to: slab, start: start + offset + direct, count: count)
-        else { return direct }
+            let segment = segments.takeReference(to: slab, start: start + offset, count: count)
+        else { return 0 }
         append(segment, slot)
         queued(slot, count)
-        return direct + count
-    }
-
-    /// Gives the stack what it takes at once, if nothing is queued before it: its ring is in this process, and a wait for the end of
-    /// the round, for the sake of one system call for all, would gain nothing. Returns how many bytes that is. If it is not all
-    /// of them the ring is full, and the rest is queued: whoever waits for room is woken by what leaves the queue.
-    private func sendNow(_ slot: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
-        guard let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor), sockets[slot].sendBytes == 0,
-            sockets[slot].flags.isDisjoint(with: [.sendPending, .isConnecting]),
-            sockets[slot].flags.contains(.hasDescriptor)
-        else { return 0 }
-        let count = unsafe stack.pointee.send(socket, RawSpan(_unsafeBytes: bytes))
-        guard count > 0 else { return 0 }
-        sockets[slot].lastActivity = nowNanoseconds
-        sockets[slot].lastSendProgress = nowNanoseconds
-        unsafe state.pointee.counters.bytesSent &+= UInt64(count)
         return count
     }
 

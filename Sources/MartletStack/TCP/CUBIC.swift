@@ -60,9 +60,12 @@ struct CUBIC: CongestionController {
         if pipe == 0 { countedUntil = Self.clock(now) }
     }
 
+    /// The window was not what limited until now.
+    mutating func wasUnlimited(at now: Instant) { countedUntil = Self.clock(now) }
+
     mutating func acknowledged(_ ack: Acknowledgement) {
         guard slowStart.phase != .recovery, !slowStart.isActive, ack.isCwndLimited else {
-            countedUntil = Self.clock(ack.now)
+            wasUnlimited(at: ack.now)
             if slowStart.phase != .recovery && slowStart.isActive { slowStart.grow(ack) }
             return
         }

@@ -50,6 +50,20 @@ enum CongestionControl: BitwiseCopyable, Sendable {
         return true
     }
 
+    /// Whether an ACK means nothing to the algorithm because the application or the peer is what limits. The window does not grow then
+    /// (RFC 7661 §4.3, RFC 9438 §5.8), and round trips under another load than the window's tell HyStart++ nothing of it.
+    @inline(__always)
+    mutating func passesOverUnlimited(at now: Instant) -> Bool {
+        switch self {
+        case .newReno: return true
+        case .cubic(var control):
+            control.wasUnlimited(at: now)
+            self = .cubic(control)
+            return true
+        case .bbr: return false
+        }
+    }
+
     /// Whether the window is kept small to measure: what is delivered meanwhile shows less than the path could do.
     var marksAppLimited: Bool {
         if case .bbr(let control) = self { return control.marksAppLimited }

@@ -15,12 +15,16 @@ struct Demultiplexer: ~Copyable {
     var flow = FlowPrediction()
     private let mask: Int
     let hash: ConnectionHash
+    /// The connections that were found last, by a few bits of their ports: most segments are of one of these. Whoever chooses ports
+    /// that meet here gains nothing but the way by the hash.
+    private var recent: PlainTable<UInt32>
 
     init(capacity: Int, secret: SipHash.Key) {
         let size = Self.places(forConnections: capacity)
         places = PlainTable(repeating: .max, count: size)
         slotBits = UInt32.max &>> UInt32(UInt32(capacity).leadingZeroBitCount)
         mask = size - 1
+        recent = PlainTable(repeating: .max, count: 1 << Self.recentBits)
         hash = ConnectionHash(secret: secret)
     }
 
@@ -33,16 +37,33 @@ struct Demultiplexer: ~Copyable {
     @inline(__always)
     func hash(of tuple: FourTuple) -> UInt32 { UInt32(truncatingIfNeeded: hash.tableHash(tuple)) }
 
+    private static var recentBits: UInt32 { 10 }
+
+    /// The place among the recent ones of a connection with these ports, as they stand in the header of a segment that has come.
+    @inline(__always)
+    private static func recentPlace(_ ports: UInt32) -> Int { Int((ports &* 0x9E37_79B1) &>> (32 &- recentBits)) }
+
+    /// The connection of a plain packet that has come.
+    @inline(__always)
+    mutating func connection(of packet: PlainPacket, _ ports: UInt32, in table: borrowing ConnectionTable) -> UInt32? {
+        let slot = recent[Self.recentPlace(ports)]
+        guard slot != .max, table[slot].tuple.isOf(packet, ports) else { return other(packet.ends(ports), in: table) }
+        latest = slot
+        return slot
+    }
+
     /// The connection of a segment that has come.
     @inline(__always)
     mutating func connection(of tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
         latest != .max && table[latest].tuple == tuple ? latest : other(tuple, in: table)
     }
 
-    /// The same, if it is not that of the last.
-    mutating func other(_ tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
+    /// The same, if it is none of those that were found last.
+    @inline(never)
+    private mutating func other(_ tuple: FourTuple, in table: borrowing ConnectionTable) -> UInt32? {
         guard let slot = find(tuple, hash: hash(of: tuple), in: table) else { return nil }
         latest = slot
+        recent[Self.recentPlace(UInt32(tuple.remotePort) &<< 16 | UInt32(tuple.localPort))] = slot
         return slot
     }
 
@@ -72,6 +93,13 @@ struct Demultiplexer: ~Copyable {
     mutating func remove(_ slot: UInt32, in table: borrowing ConnectionTable) {
         if latest == slot { latest = .max }
         if flow.slot == slot { flow = FlowPrediction() }
+        let tuple = table[slot].tuple
+        let place = Self.recentPlace(UInt32(tuple.remotePort) &<< 16 | UInt32(tuple.localPort))
+        if recent[place] == slot { recent[place] = .max }
+        removePlace(slot, in: table)
+    }
+
+    private mutating func removePlace(_ slot: UInt32, in table: borrowing ConnectionTable) {
         var place = Int(hash(of: table[slot].tuple)) & mask
         while places[place] & slotBits != slot {
             guard places[place] != .max else { return }

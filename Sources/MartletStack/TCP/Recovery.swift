@@ -148,10 +148,12 @@ extension TCB {
     @inline(__always)
     mutating func tellCongestionControl(_ tally: AckTally, newlyLost: UInt32, pipeBefore: UInt32, _ now: Instant) {
         guard tally.delivered > 0 else { return }
+        let isCwndLimited = flags.contains(.cwndLimited)
+        if !isCwndLimited, congestion.passesOverUnlimited(at: now) { return }
         congestion.acknowledged(
             Acknowledgement(
                 now: now, bytes: tally.delivered, lost: newlyLost, pipe: pipeBefore, sampleRTT: tally.sampleRTT,
-                smoothedRTT: rtt.srtt, isCwndLimited: flags.contains(.cwndLimited),
+                smoothedRTT: rtt.srtt, isCwndLimited: isCwndLimited,
                 rate: rate.sample(of: tally.newest, minRTT: minimumRTT.value)))
     }
 

@@ -77,11 +77,7 @@ struct TCP: ~Copyable {
         _ packet: PlainPacket, _ segment: RawSpan, _ offload: FrameOffload, segmentSize: Int, at now: Instant
     ) -> PlainArrival {
         let ports = segment.uint32(at: 0)
-        var slot = demultiplexer.latest
-        if slot == .max || !table[slot].tuple.isOf(packet, ports) {
-            guard let other = demultiplexer.other(packet.ends(ports), in: table) else { return .stranger }
-            slot = other
-        }
+        guard let slot = demultiplexer.connection(of: packet, ports, in: table) else { return .stranger }
         return plainArrives(segment, packet.pseudoSum, offload, segmentSize: segmentSize, of: slot, at: now)
     }
 
@@ -383,6 +379,20 @@ struct TCP: ~Copyable {
     mutating func receive(_ id: ConnectionID, _ body: (RawSpan) -> Int) -> Int {
         guard let slot = table.slot(of: id) else { return 0 }
         return table[slot].receive(&connections, body)
+    }
+
+    mutating func receive(_ id: ConnectionID, into destination: inout MutableRawSpan) -> Int {
+        guard let slot = table.slot(of: id) else { return 0 }
+        return table[slot].receive(into: &destination, &connections)
+    }
+
+    mutating func unread(_ id: ConnectionID) -> UnsafeRawBufferPointer {
+        guard let slot = table.slot(of: id) else { return unsafe UnsafeRawBufferPointer(start: nil, count: 0) }
+        return unsafe table[slot].unread(&connections)
+    }
+
+    mutating func consume(_ count: Int, of id: ConnectionID) {
+        if let slot = table.slot(of: id) { table[slot].consume(count, &connections) }
     }
 
     mutating func finish(_ id: ConnectionID) {

@@ -31,7 +31,35 @@ extension TCB {
     }
 
     /// Pays data as far as the windows allow. Returns false if the burst is full and more could go.
+    @inline(__always)
     mutating func payData(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        payWhole(&burst, &stack) || payInParts(&burst, &stack)
+    }
+
+    /// Pays what most connections owe: bytes that fit into one segment and both windows, with nothing in flight and nothing to be
+    /// repaired. Returns false, and has done nothing, if it is anything else: ``payInParts(_:_:)`` does the same then, and all the rest.
+    @inline(__always)
+    private mutating func payWhole(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
+        let waiting = snd.end - snd.nxt
+        guard recordHead == SentRecords.none, repair == Repairs.none, state == .established, phase == .open,
+            snd.una == snd.nxt, flags.isDisjoint(with: [.finWanted, .corked]), waiting > 0,
+            waiting <= min(Int(mss), Int(snd.wnd), Int(congestion.cwnd)), pacing.mayDepart(at: stack.now),
+            !burst.isFull, stack.records.freeCount > 0
+        else { return false }
+        owed.remove(.data)
+        restartAfterIdle(stack.now)
+        let sequence = snd.nxt
+        _ = noteFirst(sequence, waiting, &stack)
+        // The application is the limit: see `nextNewCount`.
+        flags.remove(.cwndLimited)
+        if waiting < congestion.cwnd { rate.becameAppLimited(pipe: UInt32(truncatingIfNeeded: waiting)) }
+        // Without a frame the record stands for a segment that is lost, and the timer sends it.
+        _ = write([.ack, .psh], at: sequence, count: waiting, isNew: true, &burst, &stack)
+        return true
+    }
+
+    @inline(never)
+    private mutating func payInParts(_ burst: inout Burst, _ stack: inout Connections) -> Bool {
         owed.remove(.data)
         guard maySendData, state != .timeWait, state != .closed else { return true }
         restartAfterIdle(stack.now)
@@ -77,7 +105,7 @@ extension TCB {
         if frto(stack) == .newData, snd.nxt <= recoveryPoint {
             // RFC 5682 §2.1, step 2b: without new data there is no more to find out.
             stack.repairs[repair].spurious.frto = .off
-            return payData(&burst, &stack)
+            return payInParts(&burst, &stack)
         }
         return true
     }
@@ -103,6 +131,7 @@ extension TCB {
         guard waiting > 0 || (wantsFIN && waiting == 0) else {
             // The application is the limit: neither the window (RFC 7661 §4.1) nor the rate is to grow by that.
             if phase == .open { flags.remove(.cwndLimited) }
+            let pipe = pipe
             if lostBytes == 0, pipe < congestion.cwnd { rate.becameAppLimited(pipe: pipe) }
             return nil
         }
@@ -191,37 +220,63 @@ extension TCB {
 
     /// A new run goes: it joins the record before it, if that left at this same instant.
     private mutating func note(_ sequence: SequenceNumber, _ count: Int, _ stack: inout Connections) -> Bool {
+        if recordHead == SentRecords.none { return noteFirst(sequence, count, &stack) }
         let before = pipe
-        let isFirst = recordHead == SentRecords.none
-        if !isFirst, stack.records[recordTail].sentAt == stack.now, stack.records[recordTail].end == sequence,
+        if stack.records[recordTail].sentAt == stack.now, stack.records[recordTail].end == sequence,
             stack.records[recordTail].flags.isEmpty
         {
             stack.records[recordTail].end += count
         } else {
-            guard let index = stack.records.take() else {
-                stack.counters.noRecord &+= 1
-                return false
-            }
-            stack.records[index].start = sequence
-            stack.records[index].end = sequence + count
-            stack.records[index].sentAt = stack.now
-            stack.records[index].snapshot = rate.sent(pipe: before, at: stack.now)
-            if isFirst {
-                recordHead = index
-            } else {
-                stack.records[recordTail].next = index
-                stack.records[index].previous = recordTail
-            }
+            guard let index = takeRecord(sequence, count, pipe: before, &stack) else { return false }
+            stack.records[recordTail].next = index
+            stack.records[index].previous = recordTail
             recordTail = index
             stack.records.append(index, to: &sendOrder)
         }
+        noteSent(sequence, count, pipe: before, &stack)
+        if timerUse == .tailProbe || timerUse == .persist { armRetransmit(&stack) }
+        return true
+    }
+
+    /// The same for the only run in flight.
+    @inline(__always)
+    private mutating func noteFirst(
+        _ sequence: SequenceNumber, _ count: Int, _ stack: inout Connections
+    ) -> Bool {
+        let before = pipe
+        guard let index = takeRecord(sequence, count, pipe: before, &stack) else { return false }
+        (recordHead, recordTail) = (index, index)
+        stack.records.append(index, to: &sendOrder)
+        noteSent(sequence, count, pipe: before, &stack)
+        armRetransmit(&stack)
+        return true
+    }
+
+    /// A record of a run that goes now, in no list yet. Nil if others have all of them.
+    @inline(__always)
+    private mutating func takeRecord(
+        _ sequence: SequenceNumber, _ count: Int, pipe: UInt32, _ stack: inout Connections
+    ) -> UInt32? {
+        guard let index = stack.records.take() else {
+            stack.counters.noRecord &+= 1
+            return nil
+        }
+        stack.records[index].start = sequence
+        stack.records[index].end = sequence + count
+        stack.records[index].sentAt = stack.now
+        stack.records[index].snapshot = rate.sent(pipe: pipe, at: stack.now)
+        return index
+    }
+
+    @inline(__always)
+    private mutating func noteSent(
+        _ sequence: SequenceNumber, _ count: Int, pipe: UInt32, _ stack: inout Connections
+    ) {
         snd.nxt = sequence + count
-        if congestion.marksAppLimited { rate.becameAppLimited(pipe: before) }
-        congestion.sent(UInt32(truncatingIfNeeded: count), pipe: before, at: stack.now)
+        if congestion.marksAppLimited { rate.becameAppLimited(pipe: pipe) }
+        congestion.sent(UInt32(truncatingIfNeeded: count), pipe: pipe, at: stack.now)
         depart(UInt32(truncatingIfNeeded: count), stack)
         noteSentInRepair(UInt32(truncatingIfNeeded: count), &stack)
-        if isFirst || timerUse == .tailProbe || timerUse == .persist { armRetransmit(&stack) }
-        return true
     }
 
     // MARK: Segments

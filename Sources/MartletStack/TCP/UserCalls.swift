@@ -43,14 +43,56 @@ extension TCB {
     /// RECEIVE: shows `body` received bytes, in one run, and takes off as many as it returns. Returns that number; `body` is
     /// not called if there are none.
     mutating func receive(_ stack: inout Connections, _ body: (RawSpan) -> Int) -> Int {
-        let end = flags.contains(.finReceived) ? rcv.nxt - 1 : rcv.nxt
-        let waiting = end - rcv.read
-        guard waiting > 0, !receiveRing.isNone else { return 0 }
+        let waiting = unreadCount
+        guard waiting > 0 else { return 0 }
         let count = stack.rings.withRun(of: receiveRing, at: rcv.read.bits, count: waiting) { run in
             let count = body(run)
             precondition(count >= 0 && count <= run.byteCount, "consumed more than there was")
             return count
         }
+        consume(count, of: waiting, &stack)
+        return count
+    }
+
+    /// RECEIVE: copies received bytes, as many as there are or fit, to the front of `destination`. Returns how many that is.
+    mutating func receive(into destination: inout MutableRawSpan, _ stack: inout Connections) -> Int {
+        let waiting = unreadCount
+        let count = min(waiting, destination.byteCount)
+        guard count > 0 else { return 0 }
+        var front = destination._mutatingExtracting(first: count)
+        stack.rings.read(receiveRing, at: rcv.read.bits, into: &front)
+        consume(count, of: waiting, &stack)
+        return count
+    }
+
+    /// RECEIVE in two steps: where received bytes lie, in one run …
+    ///
+    /// It changes nothing; `inout` keeps the compiler from copying both.
+    mutating func unread(_ stack: inout Connections) -> UnsafeRawBufferPointer {
+        let waiting = unreadCount
+        guard waiting > 0 else { return unsafe UnsafeRawBufferPointer(start: nil, count: 0) }
+        return unsafe stack.rings.withRun(of: receiveRing, at: rcv.read.bits, count: waiting) { run in
+            unsafe run.withUnsafeBytes { unsafe $0 }
+        }
+    }
+
+    /// … and how many of them were read. At most as many as there are.
+    mutating func consume(_ count: Int, _ stack: inout Connections) {
+        let waiting = unreadCount
+        precondition(count >= 0 && count <= waiting, "consumed more than there was")
+        if count > 0 { consume(count, of: waiting, &stack) }
+    }
+
+    /// Bytes that have come, in their order, and were not read.
+    @inline(__always)
+    private var unreadCount: Int {
+        if receiveRing.isNone { return 0 }
+        return (flags.contains(.finReceived) ? rcv.nxt - 1 : rcv.nxt) - rcv.read
+    }
+
+    /// Takes `count` of the `waiting` bytes off: the window opens.
+    @inline(__always)
+    private mutating func consume(_ count: Int, of waiting: Int, _ stack: inout Connections) {
         rcv.read += count
         passUrgentMark(stack)
         tuneWindow(&stack)
@@ -62,7 +104,6 @@ extension TCB {
         if state.mayReceive, free >= max(2 * rcv.wnd, min(limit / 2, Int(peerSegment))) {
             owe(.ack, &stack)
         }
-        return count
     }
 
     /// Gives the receive ring back if no byte is in it.
