@@ -2,11 +2,17 @@
 
 #include <stddef.h>
 
-__attribute__((swiftcall)) static void cancelled(__attribute__((swift_context)) void *waiter) {
+__attribute__((swiftcall)) static void waiter_cancelled(__attribute__((swift_context)) void *waiter) {
     martlet_waiter_cancelled(waiter);
 }
 
-void *martlet_watch_cancellation(void *waiter) { return swift_task_addCancellationHandler(cancelled, waiter); }
+__attribute__((swiftcall)) static void scope_cancelled(__attribute__((swift_context)) void *scope) {
+    martlet_scope_cancelled(scope);
+}
+
+void *martlet_watch_cancellation(void *waiter) { return swift_task_addCancellationHandler(waiter_cancelled, waiter); }
+
+void *martlet_watch_scope(void *scope) { return swift_task_addCancellationHandler(scope_cancelled, scope); }
 
 // A function with Swift's asynchronous calling convention: `martlet_parkTu` is what its callers know it by, a relative pointer to
 // the code and the bytes of context to allocate.

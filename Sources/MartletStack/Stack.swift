@@ -5,7 +5,8 @@
 //     1. ingress(&burst, on: interface, at: now)     all frames arrive; nothing is sent yet
 //     2. advance(to: now)                            timers expire
 //     3. while let event = nextEvent() { … }         and answers with connect, send, receive, finish, abort, release
-//     4. egress(into: &burst, at: now)               until it says that all is paid: control first, then ACKs, then data
+//     4. egress(into: &burst, at: now)               until it says that all is paid: control first, then ACKs, then data;
+//                                                    control takes half of the room while the others wait
 //     5. sleep until nextDeadline, or until frames come
 //
 // `now` never goes back. Frames that come in are consumed; frames that go out are taken from the pool that the stack was made

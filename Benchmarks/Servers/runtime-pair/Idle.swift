@@ -21,7 +21,7 @@ extension CommonOptions {
         peer_raise_file_limit()
         let configuration = configuration(connections: 2 * (connections + active))
         let ports = 1 + (connections + Self.connectionsPerPort - 1) / Self.connectionsPerPort
-        return try await serve(configuration, ports: ports) { [seconds] pair in
+        return try await serve(configuration, ports: ports, handler: countedEcho) { [seconds] pair in
             for _ in 0..<active { pair.addClient { client in try await client.exchange(size: 64) } }
             let alone = try await pair.withClients { try await pair.window(seconds).perSecond }
             let before = residentBytes()
@@ -45,7 +45,8 @@ extension CommonOptions {
     private static func withIdle(
         _ count: Int, _ pair: Pair, _ body: @Sendable () async throws -> IdleResult
     ) async throws -> IdleResult {
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        let handlersBefore = pair.begunCount
+        return try await withThrowingTaskGroup(of: Void.self) { group in
             for place in 0..<count {
                 let address = SocketAddress.loopback(port: pair.ports[1 + place / connectionsPerPort])
                 group.addTask {
@@ -57,13 +58,22 @@ extension CommonOptions {
                 // No more at once than a listener's queue holds.
                 while place - pair.openedCount >= 512 { try await pair.core.sleep(for: .microseconds(50)) }
             }
-            while pair.openedCount < count { try await pair.core.sleep(for: .milliseconds(1)) }
+            // Both ends: a client hears that it is connected before there is a handler for it.
+            while pair.openedCount < count || pair.begunCount - handlersBefore < count {
+                try await pair.core.sleep(for: .milliseconds(1))
+            }
             let result = try await body()
             group.cancelAll()
             while await group.nextResult() != nil {}
             return result
         }
     }
+}
+
+/// An echo that says when it begins.
+@Sendable private func countedEcho(_ pair: Pair, _ connection: TCPConnection) async throws {
+    pair.began()
+    try await echo(connection)
 }
 
 /// Resident memory of the process, proc(5).

@@ -31,6 +31,7 @@ final class Pair: Sendable {
     private let number = Atomic<Int>(0)
     private let failures = Atomic<Int>(0)
     private let idle = Atomic<Int>(0)
+    private let handled = Atomic<Int>(0)
     private let hasEnded = Atomic<Bool>(false)
     private let times = Mutex<[Int64]>([])
     private let clients = Mutex<[@Sendable (Client) async throws -> Void]>([])
@@ -48,6 +49,10 @@ final class Pair: Sendable {
     /// An idle connection is open.
     func opened() { idle.add(1, ordering: .relaxed) }
     var openedCount: Int { idle.load(ordering: .relaxed) }
+
+    /// A handler has begun.
+    func began() { handled.add(1, ordering: .relaxed) }
+    var begunCount: Int { handled.load(ordering: .relaxed) }
 
     /// Counts an error, and says what the first one was.
     func failed(_ error: any Error) {

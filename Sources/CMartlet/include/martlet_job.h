@@ -52,10 +52,15 @@ __attribute__((swiftcall)) extern void swift_task_removeCancellationHandler(void
 /// Returns the record to end it with.
 void *martlet_watch_cancellation(void *waiter);
 
+/// The same with `martlet_scope_cancelled(scope)`.
+void *martlet_watch_scope(void *scope);
+
 static inline void martlet_unwatch_cancellation(void *record) { swift_task_removeCancellationHandler(record); }
 
 /// Defined in Core/Waiter.swift.
 extern void martlet_waiter_cancelled(void *waiter);
+/// Defined in Core/TaskScope.swift.
+extern void martlet_scope_cancelled(void *scope);
 
 // Several references at a time, and how many there are: entry points of the Swift runtime.
 extern void *swift_retain_n(void *object, uint32_t count);

@@ -39,9 +39,15 @@ extension Core {
     }
 
     /// Runs `body` on the core's thread.
+    @inline(__always)
     func onCore<R: Sendable>(_ body: @Sendable () async throws -> R) async throws -> R {
         if isHome(#isolation) { return try await body() }
-        return try await withTaskExecutorPreference(taskExecutor) { try await unisolated(body) }
+        return try await hop(body)
+    }
+
+    @inline(never)
+    private func hop<R: Sendable>(_ body: @Sendable () async throws -> R) async throws -> R {
+        try await withTaskExecutorPreference(taskExecutor) { try await unisolated(body) }
     }
 
     /// Runs `body` isolated to nobody, whoever calls: on the executor that the task prefers, then.
@@ -54,32 +60,38 @@ extension Core {
     private static var scopesKept: Int { 256 }
 
     /// Runs `body` with a connection and closes it, with one cancellation handler for all of it.
+    @inline(__always)
     private func use<R: Sendable>(
         _ connection: TCPConnection, _ body: @Sendable (TCPConnection) async throws -> R
     ) async throws -> R {
-        let slot = connection.handle.slot
-        var scope = spareScopes.popLast() ?? TaskScope()
-        unsafe scope.record.pointee.task = CurrentTask.identity
-        unsafe scope.record.pointee.slot = slot
-        unsafe transport.sockets[slot].scope = unsafe scope.record
-        defer {
-            unsafe transport.sockets[slot].scope = nil
-            unsafe scope.record.pointee.slot = -1
-            // A cancellation that is on its way here still holds it.
-            if isKnownUniquelyReferenced(&scope), spareScopes.count < Self.scopesKept { spareScopes.append(scope) }
-        }
+        let scope = beginScope(connection.handle.slot)
         do {
-            let result = try await withTaskCancellationHandler {
-                try await body(connection)
-            } onCancel: { [scope] in
-                inbox.push(Message(.cancelScope(scope)))
-            }
-            transport.close(slot)
+            let result = try await body(connection)
+            endScope(scope, connection.handle.slot, isFailure: false)
             return result
         } catch {
-            transport.abort(slot)
+            endScope(scope, connection.handle.slot, isFailure: true)
             throw error
         }
+    }
+
+    @inline(never)
+    private func beginScope(_ slot: Int32) -> TaskScope {
+        let scope = spareScopes.popLast() ?? TaskScope(inbox: inbox)
+        scope.begin()
+        unsafe scope.record.pointee.slot = slot
+        unsafe transport.sockets[slot].scope = unsafe scope.record
+        return scope
+    }
+
+    @inline(never)
+    private func endScope(_ scope: consuming TaskScope, _ slot: Int32, isFailure: Bool) {
+        scope.end()
+        unsafe transport.sockets[slot].scope = nil
+        unsafe scope.record.pointee.slot = -1
+        // A cancellation that is on its way here still holds it.
+        if isKnownUniquelyReferenced(&scope), spareScopes.count < Self.scopesKept { spareScopes.append(scope) }
+        if isFailure { transport.abort(slot) } else { transport.close(slot) }
     }
 
     /// Puts a listening socket to work for `serve`.

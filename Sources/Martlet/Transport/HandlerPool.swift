@@ -12,14 +12,17 @@ public typealias ErrorHandler = @Sendable (any Error) -> Void
 
 final class HandlerPool: @unchecked Sendable {
     private final class Worker: @unchecked Sendable {
-        let scope = TaskScope()
+        let scope: TaskScope
         var slot: Int32
         var waiter: Int32 = -1
         /// The worker's place in the pool.
         var place = 0
         var task: Task<Void, Never>?
 
-        init(slot: Int32) { self.slot = slot }
+        init(slot: Int32, inbox: Inbox) {
+            self.slot = slot
+            scope = TaskScope(inbox: inbox)
+        }
     }
 
     private let core: Core
@@ -47,35 +50,40 @@ final class HandlerPool: @unchecked Sendable {
             worker.slot = slot
             core.transport.wake(worker.waiter)
         } else {
-            let worker = Worker(slot: slot)
+            let worker = Worker(slot: slot, inbox: core.inbox)
             worker.place = workers.count
             workers.append(worker)
             worker.task = Task.detached(executorPreference: core.taskExecutor) { [self] in await run(worker) }
         }
     }
 
+    // Inlined, as what waits within it is in its frame then.
+    @inline(__always)
     private func run(_ worker: Worker) async {
-        let scope = worker.scope
-        unsafe scope.record.pointee.task = CurrentTask.identity
-        await withTaskCancellationHandler {
-            while true {
-                await handle(worker.slot, scope)
-                worker.slot = -1
-                if CurrentTask.isCancelled || isEnding { break }
-                let waiter = core.takeWaiter(in: .handler)
-                worker.waiter = waiter
-                idle.append(worker)
-                let outcome = await unsafe core.park(waiter, scope: scope.record)
-                worker.waiter = -1
-                if worker.slot < 0 || outcome != .ready { break }
-            }
-        } onCancel: {
-            core.inbox.push(Message(.cancelScope(scope)))
+        worker.scope.begin()
+        while true {
+            await handle(worker.slot, worker.scope)
+            guard let waiter = becomeIdle(worker) else { break }
+            let outcome = await unsafe core.park(waiter, scope: worker.scope.record)
+            worker.waiter = -1
+            if worker.slot < 0 || outcome != .ready { break }
         }
+        worker.scope.end()
         if worker.slot >= 0 { dispatch(worker.slot) }
         remove(worker)
     }
 
+    /// The waiter in which a worker waits for its next connection; nil if it shall end instead.
+    @inline(never)
+    private func becomeIdle(_ worker: Worker) -> Int32? {
+        worker.slot = -1
+        if CurrentTask.isCancelled || isEnding { return nil }
+        worker.waiter = core.takeWaiter(in: .handler)
+        idle.append(worker)
+        return worker.waiter
+    }
+
+    @inline(__always)
     private func handle(_ slot: Int32, _ scope: TaskScope) async {
         let connection = begin(slot, scope)
         do {

@@ -262,15 +262,17 @@ extension TCP {
         }
     }
 
-    /// Adds what nobody owes, and the SYN-ACKs of handshakes. Returns false if there is no room for all.
-    mutating func payStrangers(into burst: inout Burst) -> Bool {
+    /// Adds what nobody owes, and the SYN-ACKs of handshakes, and leaves room for `reserved` frames. Returns false if there is not
+    /// enough for all.
+    mutating func payStrangers(into burst: inout Burst, leaving reserved: Int) -> Bool {
         while !connections.answers.isEmpty {
+            guard burst.room > reserved else { return false }
             guard connections.answers.first.write(into: &burst, connections.settings) else { return false }
             if connections.answers.first.flags.contains(.rst) { connections.counters.resetsOut &+= 1 }
             connections.counters.segmentsOut &+= 1
             connections.answers.removeFirst()
         }
-        while let place = synQueue.popOwing() {
+        while burst.room > reserved, let place = synQueue.popOwing() {
             var answer = synAck(synQueue[place], synQueue.tuple(at: place))
             // What drops a SYN-ACK may do so for its flags: one that goes again does not agree (RFC 3168 §6.1.1).
             if synQueue.retransmissions(at: place) > 0 { answer.flags.remove(.ece) }
@@ -280,7 +282,7 @@ extension TCP {
             }
             connections.counters.segmentsOut &+= 1
         }
-        return true
+        return !synQueue.isOwing
     }
 }
 

@@ -432,8 +432,22 @@ struct TCP: ~Copyable {
     /// Adds what is owed to the burst, as far as it has room. Returns whether all is paid.
     mutating func egress(into burst: inout Burst, at now: Instant) -> Bool {
         connections.now = now
-        guard payStrangers(into: &burst) else { return false }
-        while let slot = connections.control.popFirst() {
+        // Those that open and end must not hold up those that are open: half of the room is theirs.
+        let isShared = !connections.acks.isEmpty || !connections.data.isEmpty
+        let reserved = isShared ? burst.room / 2 : 0
+        let isPaid = payControl(into: &burst, leaving: reserved)
+        // There is no frame left, then.
+        if !isPaid, burst.room > reserved { return false }
+        guard payConnections(into: &burst) else { return false }
+        return isPaid || payControl(into: &burst, leaving: 0)
+    }
+
+    /// SYNs, resets and probes, and what strangers get; leaves room for `reserved` frames. Returns false if there is not enough for all.
+    @inline(__always)
+    private mutating func payControl(into burst: inout Burst, leaving reserved: Int) -> Bool {
+        guard payStrangers(into: &burst, leaving: reserved) else { return false }
+        while !connections.control.isEmpty {
+            guard burst.room > reserved, let slot = connections.control.popFirst() else { return false }
             let owesReset = table[slot].owed.contains(.reset)
             guard table[slot].payControl(&burst, &connections) else {
                 connections.control.append(slot)
@@ -442,6 +456,12 @@ struct TCP: ~Copyable {
             // Only then has a connection waited with its end; others may have gone while they were queued.
             if owesReset { table[slot].tell(.ended, &connections) }
         }
+        return true
+    }
+
+    /// Data and ACKs. Returns false if there is not enough room.
+    @inline(__always)
+    private mutating func payConnections(into burst: inout Burst) -> Bool {
         // Data carries the ACK that is owed, so data goes before the ACKs of those who have some: nobody is acknowledged twice.
         while let slot = connections.acks.popFirst() {
             if table[slot].owed.contains(.data), !table[slot].payData(&burst, &connections) {
