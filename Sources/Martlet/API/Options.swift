@@ -19,11 +19,13 @@ public struct ConnectionOptions: Sendable, Hashable {
     public var noDelay: Bool = true
     /// TCP keep-alive probes. Default: off.
     public var keepAlive: KeepAlive?
-    /// Bytes that may lie unread in the runtime before it stops receiving. Default 256 KiB.
+    /// Bytes that may lie unread in the runtime before it stops receiving. Default 256 KiB. Over Martlet's own stack they lie in the
+    /// stack's ring, which ``kernelReceiveBuffer`` bounds.
     public var receiveLimit: Int = 256 * 1024
     /// Bytes that may wait in the runtime before ``TCPConnection/send(_:within:)-(Bytes,_)`` suspends. Default 256 KiB.
     public var sendLimit: Int = 256 * 1024
-    /// The kernel's own socket buffers (SO_RCVBUF, SO_SNDBUF) in bytes. Default: the kernel tunes them.
+    /// The kernel's own socket buffers (SO_RCVBUF, SO_SNDBUF) in bytes, or those of Martlet's own stack. Default: they are tuned as the
+    /// connection goes.
     public var kernelReceiveBuffer: Int?
     public var kernelSendBuffer: Int?
     /// Which of several cores gets a new connection. Default ``Steering/hash``.
