@@ -92,7 +92,7 @@ extension KernelTransport {
         let count = unsafe try body(RawSpan(_unsafeBytes: unread))
         precondition(count >= 0 && count <= unread.count, "consumed \(count) of \(unread.count) bytes")
         unsafe stack.pointee.consume(count, socket)
-        unsafe state.pointee.counters.bytesReceived &+= UInt64(count)
+        noteReceived(slot, count)
         return true
     }
 
@@ -113,8 +113,18 @@ extension KernelTransport {
         }
         slabs.setFilled(slab, count: count)
         appendUnread(slot, slab, Int32(count))
-        unsafe state.pointee.counters.bytesReceived &+= UInt64(count)
+        noteReceived(slot, count)
         return true
+    }
+
+    private func noteReceived(_ slot: Int32, _ count: Int) {
+        unsafe state.pointee.counters.bytesReceived &+= UInt64(count)
+        guard !sockets[slot].flags.contains(.receiveArmed) || sockets[slot].flags.contains(.awaitsFirstByte) else {
+            return
+        }
+        // They came before anybody asked, and nobody has noted it yet.
+        sockets[slot].flags.remove(.awaitsFirstByte)
+        sockets[slot].lastActivity = nowNanoseconds
     }
 
     /// Takes all out of a ring that is about to go: what came before a failure can still be read.
@@ -197,8 +207,7 @@ extension KernelTransport {
         slabs.setFilled(slab, count: Int(count))
         appendUnread(slot, slab, count)
         sockets[slot].lastActivity = nowNanoseconds
-        sockets[slot].flags.remove(.awaitsFirstByte)
-        unsafe state.pointee.counters.bytesReceived &+= UInt64(count)
+        noteReceived(slot, Int(count))
         let receiver = sockets[slot].receiver
         if receiver >= 0 {
             sockets[slot].receiver = -1

@@ -63,6 +63,24 @@ extension Conformance {
                 }
             }
         },
+        Check("what came before anybody asked for it counts as the first byte, and as a sign of life") { environment in
+            let options = ConnectionOptions().with {
+                $0.firstByteTimeout = .milliseconds(200)
+                $0.idleTimeout = .milliseconds(400)
+            }
+            try await environment.serving(options) { connection in
+                try await connection.core.sleep(for: .milliseconds(100))
+                for try await bytes in connection { try await connection.send(bytes) }
+            } client: { runtime, address in
+                try await runtime.withConnection(to: address) { connection in
+                    for text: Bytes in ["x", "y"] {
+                        try await connection.send(text)
+                        try expectEqual(try await connection.receive(), text, "the echo")
+                        try await connection.core.sleep(for: .milliseconds(310))
+                    }
+                }
+            }
+        },
         Check("a connection whose peer takes no data for the write timeout is reset", needs: .plainPeers) {
             environment in
             let result = Promise<Result<Void, any Error>>()
