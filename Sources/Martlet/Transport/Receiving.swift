@@ -73,20 +73,25 @@ extension KernelTransport {
 
     // MARK: Out of the stack's ring
 
+    /// The stack that has the ring of a connection, and the connection there; nil for the kernel's, and for one whose ring is gone.
+    @inline(__always)
+    private func ring(of slot: Int32) -> (UnsafeMutablePointer<StackDriver>, StackDescriptor)? {
+        guard sockets[slot].flags.contains(.hasDescriptor),
+            let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor), socket.kind == .connection
+        else { return nil }
+        return unsafe (stack, socket)
+    }
+
     /// Whether there are bytes that the program has not read.
     func hasUnread(_ slot: Int32) -> Bool {
         if sockets[slot].unreadBytes > 0 { return true }
-        guard sockets[slot].flags.contains(.hasDescriptor),
-            let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor)
-        else { return false }
+        guard let (stack, socket) = unsafe ring(of: slot) else { return false }
         return unsafe !stack.pointee.unread(socket).isEmpty
     }
 
     /// Lets `body` see bytes in the ring. Nothing of the stack is borrowed meanwhile: whatever `body` drops may be closed.
     private func withRing<E: Error>(_ slot: Int32, _ body: (RawSpan) throws(E) -> Int) throws(E) -> Bool {
-        guard sockets[slot].flags.contains(.hasDescriptor),
-            let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor)
-        else { return false }
+        guard let (stack, socket) = unsafe ring(of: slot) else { return false }
         let unread = unsafe stack.pointee.unread(socket)
         if unsafe unread.isEmpty { return false }
         let count = unsafe try body(RawSpan(_unsafeBytes: unread))
@@ -99,9 +104,7 @@ extension KernelTransport {
     /// Fills a buffer from the ring, behind those that are unread. Returns false if the ring is empty or there is no buffer, for which
     /// the connection waits then.
     private func fetch(_ slot: Int32) -> Bool {
-        guard sockets[slot].flags.contains(.hasDescriptor),
-            let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor), socket.kind == .connection
-        else { return false }
+        guard let (stack, socket) = unsafe ring(of: slot) else { return false }
         guard let slab = slabs.popFree() else {
             if unsafe !stack.pointee.unread(socket).isEmpty { starve(slot) }
             return false
