@@ -99,6 +99,17 @@ extension Stack {
     /// the connection is released, whatever is called for other connections meanwhile; the stack must not go on before.
     package mutating func unread(_ id: ConnectionID) -> UnsafeRawBufferPointer { unsafe tcp.unread(id) }
 
+    /// Where `count` bytes that are to be sent may be written, in one run; empty if there is no such run now, and ``send(_:_:)`` may take
+    /// some all the same. ``commitSend(_:_:)`` follows at once, whatever becomes of them.
+    package mutating func roomToSend(_ id: ConnectionID, _ count: Int) -> UnsafeMutableRawBufferPointer {
+        unsafe tcp.roomToSend(id, count)
+    }
+
+    /// The first `count` bytes of the room are written, and sent.
+    ///
+    /// - Precondition: there was room for so many.
+    package mutating func commitSend(_ id: ConnectionID, _ count: Int) { tcp.commitSend(id, count) }
+
     /// Takes off received bytes, and opens the window by as many.
     ///
     /// - Precondition: so many were there.

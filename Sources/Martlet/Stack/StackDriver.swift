@@ -296,6 +296,15 @@ internal import MartletStack
         stack.send(connections[descriptor.place].id, bytes)
     }
 
+    /// Where `count` bytes may be written into the stack's ring, in one run; empty if there is none. ``commitSend(_:_:)`` follows.
+    mutating func roomToSend(_ count: Int, _ descriptor: StackDescriptor) -> UnsafeMutableRawBufferPointer {
+        unsafe stack.roomToSend(connections[descriptor.place].id, count)
+    }
+
+    mutating func commitSend(_ count: Int, _ descriptor: StackDescriptor) {
+        stack.commitSend(connections[descriptor.place].id, count)
+    }
+
     /// Sends the first `count` pieces, as far as the stack has room.
     mutating func send(_ token: Token, _ descriptor: StackDescriptor, pieces count: Int) -> SendAttempt {
         let id = connections[descriptor.place].id

@@ -10,16 +10,28 @@ extension KernelTransport {
     /// of them the ring is full, and the rest is queued: whoever waits for room is woken by what leaves the queue.
     @inline(__always)
     func sendNow(_ slot: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
+        guard let (stack, socket) = unsafe ringToSend(slot) else { return 0 }
+        let count = unsafe stack.pointee.send(socket, RawSpan(_unsafeBytes: bytes))
+        if count > 0 { noteSentNow(slot, count) }
+        return count
+    }
+
+    /// The stack that takes what a connection sends at once, and the connection there; nil if it goes behind what is queued, or to the
+    /// kernel.
+    @inline(__always)
+    private func ringToSend(_ slot: Int32) -> (UnsafeMutablePointer<StackDriver>, StackDescriptor)? {
         guard let (stack, socket) = unsafe driver.ours(sockets[slot].descriptor), sockets[slot].sendBytes == 0,
             sockets[slot].flags.isDisjoint(with: [.sendPending, .isConnecting]),
             sockets[slot].flags.contains(.hasDescriptor)
-        else { return 0 }
-        let count = unsafe stack.pointee.send(socket, RawSpan(_unsafeBytes: bytes))
-        guard count > 0 else { return 0 }
+        else { return nil }
+        return unsafe (stack, socket)
+    }
+
+    @inline(__always)
+    private func noteSentNow(_ slot: Int32, _ count: Int) {
         sockets[slot].lastActivity = nowNanoseconds
         sockets[slot].lastSendProgress = nowNanoseconds
         unsafe state.pointee.counters.bytesSent &+= UInt64(count)
-        return count
     }
 
     /// Throws what a send would throw now.
@@ -74,7 +86,12 @@ extension KernelTransport {
     func queue<E: Error>(_ slot: Int32, capacity: Int, _ body: (inout OutputRawSpan) throws(E) -> Void) throws(E)
         -> Int?
     {
-        guard room(slot) >= min(capacity, 1), let segment = emptyTail(slot, capacity: capacity) else { return nil }
+        guard room(slot) >= min(capacity, 1) else { return nil }
+        if let (stack, socket) = unsafe ringToSend(slot) {
+            let room = unsafe stack.pointee.roomToSend(capacity, socket)
+            if unsafe !room.isEmpty { return unsafe try writeNow(slot, stack, socket, room, body) }
+        }
+        guard let segment = emptyTail(slot, capacity: capacity) else { return nil }
         let tail = unsafe segments.tail(of: segment)
         let usable = unsafe UnsafeMutableRawBufferPointer(rebasing: tail[..<min(tail.count, capacity)])
         var output = unsafe OutputRawSpan(buffer: usable, initializedCount: 0)
@@ -88,6 +105,25 @@ extension KernelTransport {
         }
         segments.append(Int32(count), to: segment)
         queued(slot, count)
+        return count
+    }
+
+    /// Lets `body` write into the stack's ring itself. Nothing of the stack is borrowed meanwhile: whatever `body` drops may be closed.
+    private func writeNow<E: Error>(
+        _ slot: Int32, _ stack: UnsafeMutablePointer<StackDriver>, _ socket: StackDescriptor,
+        _ room: UnsafeMutableRawBufferPointer, _ body: (inout OutputRawSpan) throws(E) -> Void
+    ) throws(E) -> Int {
+        var output = unsafe OutputRawSpan(buffer: room, initializedCount: 0)
+        var count = 0
+        do throws(E) {
+            try body(&output)
+            count = unsafe output.finalize(for: room)
+        } catch {
+            unsafe stack.pointee.commitSend(0, socket)
+            throw error
+        }
+        unsafe stack.pointee.commitSend(count, socket)
+        if count > 0 { noteSentNow(slot, count) }
         return count
     }
 

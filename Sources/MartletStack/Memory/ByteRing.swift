@@ -93,6 +93,18 @@ extension RingMemory {
             RawSpan(_unsafeStart: start, byteCount: min(count, capacity &- offset)), borrowing: self)
     }
 
+    /// Where `count` bytes from the place of `position` on may be written; nil if they would wrap.
+    ///
+    /// - Precondition: `count` is in `0 ... ring.capacity`, and no byte waits there.
+    func room(in ring: ByteRing, at position: UInt32, count: Int) -> UnsafeMutableRawBufferPointer? {
+        let capacity = ring.capacity
+        precondition(count >= 0 && count <= capacity, "more bytes than the ring holds")
+        let offset = Int(position) & (capacity &- 1)
+        guard count <= capacity &- offset else { return nil }
+        // SAFETY: the run stays within the ring's blocks, which live as long as this memory.
+        return unsafe UnsafeMutableRawBufferPointer(start: address(of: ring) + offset, count: count)
+    }
+
     /// Shows `body` the longest run of at most `count` bytes from the place of `position` that does not wrap.
     ///
     /// - Precondition: `count` is in `0 ... ring.capacity`.

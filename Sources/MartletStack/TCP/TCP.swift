@@ -381,6 +381,15 @@ struct TCP: ~Copyable {
         return table[slot].receive(&connections, body)
     }
 
+    mutating func roomToSend(_ id: ConnectionID, _ count: Int) -> UnsafeMutableRawBufferPointer {
+        guard let slot = table.slot(of: id) else { return unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0) }
+        return unsafe table[slot].roomToSend(count, &connections)
+    }
+
+    mutating func commitSend(_ id: ConnectionID, _ count: Int) {
+        if let slot = table.slot(of: id) { table[slot].commitSend(count, &connections) }
+    }
+
     mutating func receive(_ id: ConnectionID, into destination: inout MutableRawSpan) -> Int {
         guard let slot = table.slot(of: id) else { return 0 }
         return table[slot].receive(into: &destination, &connections)

@@ -19,6 +19,29 @@ extension TCB {
         return count
     }
 
+    /// SEND in two steps: where `count` bytes may be written, in one run, behind those that wait. Empty if there is no such run: the
+    /// windows leave less room, or the ring ends before.
+    mutating func roomToSend(_ count: Int, _ stack: inout Connections) -> UnsafeMutableRawBufferPointer {
+        let none = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        guard state.maySend, !flags.contains(.finWanted), count > 0 else { return unsafe none }
+        let queued = snd.end - firstUnacknowledged
+        guard count <= sendLimit(stack) - queued, hasSendRoom(queued + count, &stack) else { return unsafe none }
+        if let room = unsafe stack.rings.room(in: sendRing, at: snd.end.bits, count: count) { return unsafe room }
+        commitSend(0, &stack)
+        return unsafe none
+    }
+
+    /// … and how many were: they are queued, and whoever had room for more and wrote none gives it back.
+    mutating func commitSend(_ count: Int, _ stack: inout Connections) {
+        if count > 0 {
+            snd.end += count
+            owe(.data, &stack)
+        } else if snd.end == firstUnacknowledged, !sendRing.isNone {
+            stack.rings.release(sendRing)
+            sendRing = .none
+        }
+    }
+
     /// The first byte that is not acknowledged: SND.UNA, once that is not the SYN's number any more.
     @inline(__always)
     private var firstUnacknowledged: SequenceNumber { state.isSynchronized ? snd.una : initialSend + 1 }
