@@ -8,12 +8,10 @@ import Testing
     @Test("more packets to ourselves than there is room for at once all arrive, and none is sent again")
     func room() throws {
         let pool = FramePool(count: 2048)
-        var configuration = InterfaceConfiguration(.ip, addresses: [InterfaceAddress("10.0.0.1/24")!])
-        configuration.detectsConflicts = false
         var limits = StackLimits()
         (limits.tcp.connections, limits.tcp.synQueue) = (2048, 1024)
         var now = Instant(nanoseconds: 1_000_000_000)
-        var stack = Stack([configuration], limits: limits, pool: pool, secret: StackSecret(low: 1, high: 2), now: now)
+        var stack = Stack.withItself(limits, pool: pool, now: now)
         let listener = stack.listen(port: 7, backlog: 1024)
         for _ in 0..<600 { _ = try stack.connect(to: IPAddress("10.0.0.1")!, port: 7) }
         var burst = pool.makeBurst()
@@ -33,12 +31,10 @@ import Testing
     @Test("connections that go on opening hold up neither those that are open nor the ACKs that open them")
     func openings() throws {
         let pool = FramePool(count: 2048)
-        var configuration = InterfaceConfiguration(.ip, addresses: [InterfaceAddress("10.0.0.1/24")!])
-        configuration.detectsConflicts = false
         var limits = StackLimits()
         (limits.tcp.connections, limits.tcp.synQueue) = (16_384, 4096)
         var now = Instant(nanoseconds: 1_000_000_000)
-        var stack = Stack([configuration], limits: limits, pool: pool, secret: StackSecret(low: 1, high: 2), now: now)
+        var stack = Stack.withItself(limits, pool: pool, now: now)
         let listener = stack.listen(port: 7, backlog: 8192)
         var burst = pool.makeBurst()
         func round() {
@@ -72,5 +68,14 @@ import Testing
             for _ in 0..<2 { received += stack.receive(server) { $0.byteCount } }
         }
         #expect(sent == 100 && received == 100)
+    }
+}
+
+extension Stack {
+    /// A stack at 10.0.0.1 that reaches nobody but itself.
+    static func withItself(_ limits: StackLimits = StackLimits(), pool: borrowing FramePool, now: Instant) -> Stack {
+        var configuration = InterfaceConfiguration(.ip, addresses: [InterfaceAddress("10.0.0.1/24")!])
+        configuration.detectsConflicts = false
+        return Stack([configuration], limits: limits, pool: pool, secret: StackSecret(low: 1, high: 2), now: now)
     }
 }

@@ -16,9 +16,7 @@ import Testing
         let pool = FramePool(count: 1024)
 
         init() throws {
-            var configuration = InterfaceConfiguration(.ip, addresses: [InterfaceAddress("10.0.0.1/24")!])
-            configuration.detectsConflicts = false
-            var stack = Stack([configuration], pool: pool, secret: StackSecret(low: 1, high: 2), now: now)
+            var stack = Stack.withItself(pool: pool, now: now)
             var burst = pool.makeBurst()
             let listener = stack.listen(port: 7, backlog: 4)
             client = try stack.connect(to: IPAddress("10.0.0.1")!, port: 7)
